@@ -1,0 +1,334 @@
+"""Everything that can go wrong, by what the caller should do about it.
+
+Four branches: fix the input (nothing was sent), nothing was created (the API said
+no), something may exist (an answer was lost), and what was paid for is gone. An
+error is built from facts and writes its sentence itself, so that it pickles and
+travels between processes; the sentence says what happened, what is left behind or
+billed, and what to do now.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+
+class BatchkitError(Exception):
+    """Base of all errors that batchkit raises by itself."""
+
+
+# --------------------------------------------------------------- fix the input
+
+
+class InputError(BatchkitError, ValueError):
+    """The input must be changed. Nothing was sent and nothing is billed."""
+
+
+class ParameterError(InputError):
+    """A parameter has a value that cannot work."""
+
+    def __init__(self, parameter: str, problem: str) -> None:
+        super().__init__(parameter, problem)
+        self.parameter, self.problem = parameter, problem
+
+    def __str__(self) -> str:
+        return f"{self.parameter}: {self.problem} Nothing was sent."
+
+
+class PromptError(InputError):
+    """A prompt template cannot be read."""
+
+    def __init__(self, where: str, problem: str) -> None:
+        super().__init__(where, problem)
+        self.where, self.problem = where, problem
+
+    def __str__(self) -> str:
+        return f"The {self.where} cannot be used: {self.problem} Nothing was sent."
+
+
+class UnknownColumnError(InputError):
+    """A template or parameter names a column that the table lacks."""
+
+    def __init__(self, column: str, columns: Sequence[str], where: str) -> None:
+        super().__init__(column, tuple(columns), where)
+        self.column, self.columns, self.where = column, tuple(columns), where
+
+    def __str__(self) -> str:
+        near = difflib.get_close_matches(self.column, self.columns, n=1, cutoff=0.5)
+        guess = f" Did you mean {{{near[0]}}}?" if near else ""
+        return (
+            f"The {self.where} uses {{{self.column}}}, but the table has no such "
+            f"column.{guess} Its columns: {', '.join(self.columns)}. Nothing was sent."
+        )
+
+
+class ColumnClashError(InputError):
+    """The answers would overwrite columns of the table."""
+
+    def __init__(self, clashes: Sequence[str], advice: str) -> None:
+        super().__init__(tuple(clashes), advice)
+        self.clashes, self.advice = tuple(clashes), advice
+
+    def __str__(self) -> str:
+        names = ", ".join(self.clashes)
+        return (
+            f"The table already has the column(s) {names}, which the answers would "
+            f"overwrite. {self.advice} Nothing was sent."
+        )
+
+
+class SourceError(InputError):
+    """The source is missing, of an unknown kind, empty or cannot be read."""
+
+    def __init__(self, source: str, problem: str) -> None:
+        super().__init__(source, problem)
+        self.source, self.problem = source, problem
+
+    def __str__(self) -> str:
+        return f"Source {self.source}: {self.problem} Nothing was sent."
+
+
+class AnswerError(InputError):
+    """The description of the answer cannot be used."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return (
+            f"The answer's description cannot be used: {self.problem} Nothing was sent."
+        )
+
+
+class MissingKeyError(InputError):
+    """There is neither an API key nor a server to talk to."""
+
+    def __str__(self) -> str:
+        return (
+            "No API key: set ANTHROPIC_API_KEY, pass credentials=AnthropicCredentials("
+            'api_key="…"), or choose a credentials block. To try without a key, start '
+            "`batchkit sandbox` and set ANTHROPIC_BASE_URL to its address. "
+            "Nothing was sent."
+        )
+
+
+class SourceChangedError(BatchkitError):
+    """The source is not the table any more for which the run was planned."""
+
+    def __init__(self, source: str, change: str, run: str) -> None:
+        super().__init__(source, change, run)
+        self.source, self.change, self.run = source, change, run
+
+    def __str__(self) -> str:
+        return (
+            f"The source changed since this run was planned: {self.source} {self.change}. "
+            "Answers would be joined to the wrong rows, so nothing more is sent or "
+            f"written; what was sent is recorded in {self.run}. Put the old table back "
+            "and start the run again to finish it, or start a new run for the new table."
+        )
+
+
+# --------------------------------------------------------- nothing was created
+
+
+class RefusedError(BatchkitError):
+    """The API answered no: it created nothing for this request."""
+
+    def __init__(self, status: int, error_type: str, message: str) -> None:
+        super().__init__(status, error_type, message)
+        self.status, self.error_type, self.message = status, error_type, message
+
+    def __str__(self) -> str:
+        return (
+            f"The API refused with {self.status} {self.error_type}: {self.message} "
+            "No batch was created by this request. Batches sent before go on; start "
+            "the run again once the cause is mended, and it continues."
+        )
+
+
+class KeyRefusedError(RefusedError):
+    """The API does not accept the key (401, 403)."""
+
+    def __str__(self) -> str:
+        return (
+            f"The API refused the key ({self.status} {self.error_type}: {self.message}). "
+            "Check the credentials block or ANTHROPIC_API_KEY; the batches of a run can "
+            "only be read with a key of the workspace that sent them. No batch was "
+            "created or canceled; start the run again with a good key, and it continues."
+        )
+
+
+class SpendLimitError(RefusedError):
+    """A spend limit of the organization or workspace is reached."""
+
+    def __str__(self) -> str:
+        return (
+            f"A spend limit is reached ({self.status}: {self.message}). No batch was "
+            "created by this request. Raise the limit in the Console or wait until it "
+            "resets, then start the run again: it continues with what is left."
+        )
+
+
+class CreditExhaustedError(BatchkitError):
+    """Rows were refused because the organization's credit is used up."""
+
+    def __init__(self, rows: int, message: str) -> None:
+        super().__init__(rows, message)
+        self.rows, self.message = rows, message
+
+    def __str__(self) -> str:
+        return (
+            f"The credit balance is used up: {self.rows:,} rows were refused "
+            f"({self.message}). They cost nothing and used up no attempt. Buy credits, "
+            "then resume the run or start it again: only these rows are sent."
+        )
+
+
+class MostRowsInvalidError(BatchkitError):
+    """Most of the first message batch came back as invalid requests."""
+
+    def __init__(self, invalid: int, rows: int, example: str, output: str) -> None:
+        super().__init__(invalid, rows, example, output)
+        self.invalid, self.rows, self.example = invalid, rows, example
+        self.output = output
+
+    def __str__(self) -> str:
+        return (
+            f"{self.invalid:,} of the first {self.rows:,} rows came back as invalid "
+            f"requests (such as: {self.example}), so the rest was not sent. Nothing is "
+            f"billed for invalid requests. What came back is in {self.output}; mend the "
+            "prompt, model or request fields and start again."
+        )
+
+
+class BudgetError(BatchkitError):
+    """Going on could cost more than the budget allows."""
+
+    def __init__(self, budget_usd: float, need: str, spent: str) -> None:
+        super().__init__(budget_usd, need, spent)
+        self.budget_usd, self.need, self.spent = budget_usd, need, spent
+
+    def __str__(self) -> str:
+        return (
+            f"The budget of ${self.budget_usd:,.2f} does not cover what is left to "
+            f"send: {self.need}. {self.spent} Nothing more is sent. Raise budget_usd (0 "
+            "means no limit) and start the run again: it continues with what is left."
+        )
+
+
+# ---------------------------------------------------------- something may exist
+
+
+class SubmissionUncertainError(BatchkitError):
+    """No answer came to a create: a batch may exist and be billed."""
+
+    def __init__(
+        self, rows: str, requests: int, since: str, candidates: Sequence[str]
+    ) -> None:
+        super().__init__(rows, requests, since, tuple(candidates))
+        self.rows, self.requests, self.since = rows, requests, since
+        self.candidates = tuple(candidates)
+
+    def __str__(self) -> str:
+        found = ", ".join(self.candidates) or "none listed so far"
+        return (
+            f"No answer to creating the batch for rows {self.rows}; it may exist and be "
+            f"billed. Batches created since {self.since} with {self.requests:,} "
+            f"requests: {found}. Nothing was sent again for these rows. Start the run "
+            "again: it looks for the batch and goes on."
+        )
+
+
+class RecordUnreadableError(BatchkitError):
+    """A file of the run directory is there but cannot be read."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(path, problem)
+        self.path, self.problem = path, problem
+
+    def __str__(self) -> str:
+        return (
+            f"The record {self.path} cannot be read ({self.problem}), so it is not known "
+            "what was sent. Nothing more is sent, as rows could be paid twice. Restore "
+            "the file from a backup, or read the batches in the Console before you "
+            "delete it."
+        )
+
+
+# ------------------------------------------------ the results are gone, or short
+
+
+class ResultsGoneError(BatchkitError):
+    """The API no longer has the results of a batch."""
+
+    def __init__(self, batch_id: str, why: str) -> None:
+        super().__init__(batch_id, why)
+        self.batch_id, self.why = batch_id, why
+
+    def __str__(self) -> str:
+        return (
+            f"The results of {self.batch_id} are gone: {self.why}. They were billed and "
+            "cannot be had again from the API; waiting does not help."
+        )
+
+
+class ResultsUnreadableError(BatchkitError):
+    """The results of a batch could not be read to the end just now."""
+
+    def __init__(self, batch_id: str, problem: str) -> None:
+        super().__init__(batch_id, problem)
+        self.batch_id, self.problem = batch_id, problem
+
+    def __str__(self) -> str:
+        return (
+            f"The results of {self.batch_id} could not be read: {self.problem}. They "
+            "stay at the API for 29 days; start the run again and it reads them again. "
+            "Nothing is lost and nothing is sent twice."
+        )
+
+
+class ForeignBatchError(BatchkitError):
+    """A batch that was taken for ours holds other people's results."""
+
+    def __init__(self, batch_id: str) -> None:
+        super().__init__(batch_id)
+        self.batch_id = batch_id
+
+    def __str__(self) -> str:
+        return f"{self.batch_id} is not a batch of this run: it is let go unread."
+
+
+class PollingError(BatchkitError):
+    """The state of the batches cannot be read."""
+
+    def __init__(self, batch_ids: Sequence[str], problem: str) -> None:
+        super().__init__(tuple(batch_ids), problem)
+        self.batch_ids, self.problem = tuple(batch_ids), problem
+
+    def __str__(self) -> str:
+        return (
+            f"The state of {', '.join(self.batch_ids)} cannot be read: {self.problem} "
+            "The batches were neither canceled nor sent again. Start the run again "
+            "once the cause is mended, and it goes on."
+        )
+
+
+class RunFailedError(BatchkitError):
+    """Too many rows did not succeed. The output is written and complete."""
+
+    def __init__(
+        self, failed: int, sent: int, limit_percent: float, kinds: str, output: str
+    ) -> None:
+        super().__init__(failed, sent, limit_percent, kinds, output)
+        self.failed, self.sent, self.limit_percent = failed, sent, limit_percent
+        self.kinds, self.output = kinds, output
+
+    def __str__(self) -> str:
+        share = 100 * self.failed / self.sent if self.sent else 100.0
+        return (
+            f"{self.failed:,} of {self.sent:,} rows sent did not succeed ({share:.1f} %; "
+            f"the limit is {self.limit_percent:g} %): {self.kinds}. Every row is in "
+            f"{self.output}, and the failed ones beside it; feed those in again, or "
+            "raise fail_above_percent."
+        )

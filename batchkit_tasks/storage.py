@@ -1,0 +1,125 @@
+"""Small files on any fsspec filesystem: whole or not at all, and claimed only once.
+
+Local files are written beside their name, flushed to disk and moved into place.
+Object stores put a file whole by themselves; there a claim is a conditional put, as
+far as the filesystem offers one (`mode="create"`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from pathlib import Path
+from typing import Any, cast
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+
+def filesystem(url: str) -> tuple[Any, str]:
+    """The filesystem of a path or URL, and the path on it."""
+    fs, path = cast("tuple[Any, str]", fsspec.core.url_to_fs(url))
+    return fs, path
+
+
+def join(url: str, *names: str) -> str:
+    """Append names to a path or URL."""
+    return "/".join([url.rstrip("/"), *names])
+
+
+def parent(url: str) -> str:
+    """The folder of a path or URL; `.` for a bare file name."""
+    head, slash, _ = url.rstrip("/").rpartition("/")
+    return head if slash else "."
+
+
+def read(url: str) -> bytes | None:
+    """The file's bytes; None only if there is no such file."""
+    fs, path = filesystem(url)
+    try:
+        return cast(bytes, fs.cat_file(path))
+    except FileNotFoundError:
+        return None
+
+
+def exists(url: str) -> bool:
+    """Whether the file is there, asked of the filesystem and not of a cached list."""
+    fs, path = filesystem(url)
+    fs.invalidate_cache()
+    return bool(fs.exists(path))
+
+
+def names(url: str) -> list[str]:
+    """The names in a folder, sorted; none if there is no such folder."""
+    fs, path = filesystem(url)
+    fs.invalidate_cache()
+    try:
+        listed = cast("list[str]", fs.ls(path, detail=False))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    found = (str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in listed)
+    return sorted(name for name in found if not name.endswith(".tmp"))
+
+
+def make_folder(url: str) -> None:
+    """Create a folder and its parents where the filesystem has folders."""
+    fs, path = filesystem(url)
+    fs.makedirs(path, exist_ok=True)
+
+
+def write(url: str, data: bytes) -> None:
+    """Put the file there whole, replacing what was there."""
+    fs, path = filesystem(url)
+    if isinstance(fs, LocalFileSystem):
+        with _local_temporary(path, data) as temporary:
+            temporary.replace(path)
+        _flush_folder(path)
+    else:
+        fs.pipe_file(path, data)
+
+
+def create(url: str, data: bytes) -> bool:
+    """Put the file there whole unless one is there; of several callers, one gets True."""
+    fs, path = filesystem(url)
+    try:
+        if isinstance(fs, LocalFileSystem):
+            with _local_temporary(path, data) as temporary:
+                os.link(temporary, path)
+            _flush_folder(path)
+        else:
+            fs.pipe_file(path, data, mode="create")
+    except FileExistsError:
+        return False
+    return True
+
+
+def remove(url: str) -> None:
+    """Delete the file if it is there."""
+    fs, path = filesystem(url)
+    with contextlib.suppress(FileNotFoundError):
+        fs.rm_file(path)
+
+
+@contextlib.contextmanager
+def _local_temporary(path: str, data: bytes) -> Any:
+    target = Path(path)
+    temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _flush_folder(path: str) -> None:
+    """Make the new name itself durable, where the platform can."""
+    with contextlib.suppress(OSError):
+        folder = os.open(Path(path).parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
