@@ -1,0 +1,145 @@
+"""One request's outcome: its kind and its result lines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from batchkit_tasks.sandbox.endings import error_result, message, ordered_error
+from batchkit_tasks.sandbox.prompts import Marker, find_markers, opening_text
+from batchkit_tasks.sandbox.seeds import Seed
+from batchkit_tasks.sandbox.validation import Rules, find_error
+
+SUCCEEDED: Final = ord("s")
+ERRORED: Final = ord("e")
+CANCELED: Final = ord("c")
+EXPIRED: Final = ord("x")
+MISSING: Final = ord("m")
+"""Counted as succeeded, but no line comes back."""
+TWO_LINES: Final = ord("d")
+"""Counted as succeeded, with one line too many."""
+
+COUNTED: Final[Mapping[str, bytes]] = {
+    "succeeded": bytes((SUCCEEDED, MISSING, TWO_LINES)),
+    "errored": bytes((ERRORED,)),
+    "canceled": bytes((CANCELED,)),
+    "expired": bytes((EXPIRED,)),
+}
+"""Which kinds each of the request counts holds."""
+
+_FOREIGN_ID: Final = "foreign-row-0"
+
+
+class Outcome(NamedTuple):
+    """How a request ended, and its line or lines with their newlines."""
+
+    kind: int
+    lines: bytes
+
+
+class Outcomes:
+    """Gives each request its outcome; remembers what `once` and `times` count."""
+
+    def __init__(self) -> None:
+        self._seen: Counter[str] = Counter()
+        self._encode = msgspec.json.Encoder().encode
+
+    def of(self, custom_id: str, params: bytes, rules: Rules) -> Outcome:
+        """Return the outcome of one request, from its undecoded params."""
+        decoded: dict[str, Any] = msgspec.json.decode(params)
+        if invalid := find_error(decoded, rules):
+            request_id = "workerreq_01sandbox" if invalid.ran else None
+            result = error_result(invalid.type, invalid.message, request_id=request_id)
+            return Outcome(ERRORED, self._line(custom_id, result))
+        # Two brackets are also the beginning of nested lists: a hint, no more.
+        markers = self._counted(decoded) if b"[[" in params else []
+        for marker in markers:
+            if ended := self._other_end(custom_id, decoded, marker):
+                return ended
+        return Outcome(SUCCEEDED, self._success(custom_id, decoded, markers))
+
+    def _success(
+        self, custom_id: str, params: Mapping[str, Any], markers: list[Marker]
+    ) -> bytes:
+        result = {"type": "succeeded", "message": message(params, markers)}
+        return self._line(custom_id, result)
+
+    def _other_end(
+        self, custom_id: str, params: Mapping[str, Any], marker: Marker
+    ) -> Outcome | None:
+        """Return the outcome of a marker that does not end in one message line."""
+        if error := ordered_error(marker):
+            return Outcome(ERRORED, self._line(custom_id, error))
+        match marker.name:
+            case "canceled":
+                return Outcome(CANCELED, bare_line(custom_id.encode(), "canceled"))
+            case "expired":
+                return Outcome(EXPIRED, bare_line(custom_id.encode(), "expired"))
+            case "missing":
+                return Outcome(MISSING, b"")
+            case "duplicate":
+                return Outcome(TWO_LINES, self._success(custom_id, params, []) * 2)
+            case "foreign":
+                line = self._success(custom_id, params, [])
+                return Outcome(TWO_LINES, line + self._success(_FOREIGN_ID, params, []))
+            case "unknown_type":
+                result = {"type": "postponed", "until": "[sandbox] not known yet"}
+                return Outcome(ERRORED, self._line(custom_id, result))
+            case _:
+                return None
+
+    def _line(self, custom_id: str, result: object) -> bytes:
+        return self._encode({"custom_id": custom_id, "result": result}) + b"\n"
+
+    def _counted(self, params: Mapping[str, Any]) -> list[Marker]:
+        """Return the markers in force: `once` and `times` wear off."""
+        markers: list[Marker] = []
+        for marker in find_markers(params):
+            match marker.name:
+                case "once":
+                    times, inner = 1, marker.inner(0)
+                case "times":
+                    times, inner = marker.number(1), marker.inner(1)
+                case _:
+                    markers.append(marker)
+                    continue
+            # By the opening text: the same when a paused turn is continued.
+            seen = f"{Seed(opening_text(params)).hex}:{marker.name}:{inner.name}"
+            self._seen[seen] += 1
+            if self._seen[seen] <= times:
+                markers.append(inner)
+        return markers
+
+
+def bare_line(custom_id: bytes, result_type: str) -> bytes:
+    """Return the line of a request that did not run."""
+    return b'{"custom_id":"%b","result":{"type":"%b"}}\n' % (
+        custom_id,
+        result_type.encode(),
+    )
+
+
+def fixed_line(custom_id: str) -> bytes:
+    """Return the line of the draining mode: the same small answer for all."""
+    return _FIXED_START + custom_id.encode() + _FIXED_END
+
+
+_FIXED_START: Final = b'{"custom_id":"'
+_FIXED_END: Final = (
+    b'","result":{"type":"succeeded","message":{"id":"msg_01sandbox","type":"message",'
+    b'"role":"assistant","model":"claude-haiku-5-5-20261007","content":[{"type":"text",'
+    b'"text":"[sandbox] fixed answer"}],"stop_reason":"end_turn","stop_sequence":null,'
+    b'"stop_details":null,"usage":{"input_tokens":10,"output_tokens":6,'
+    b'"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"cache_creation":'
+    b'{"ephemeral_5m_input_tokens":0,"ephemeral_1h_input_tokens":0},'
+    b'"service_tier":"batch","inference_geo":"not_available","server_tool_use":null}}}}\n'
+)
+
+
+def custom_id_of(line: bytes) -> bytes:
+    """Return the custom_id of one of our own lines, without decoding the line."""
+    start = len(_FIXED_START)
+    return line[start : line.index(b'"', start)]

@@ -1,0 +1,142 @@
+"""All batches of the sandbox, by workspace."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from batchkit_tasks.sandbox.batches import Batch
+from batchkit_tasks.sandbox.clock import Clock
+from batchkit_tasks.sandbox.envelope import decode_requests
+from batchkit_tasks.sandbox.ids import new_id
+from batchkit_tasks.sandbox.running import Runner
+from batchkit_tasks.sandbox.settings import Settings
+from batchkit_tasks.sandbox.validation import Rules
+
+
+class Store:
+    """Keeps batches in order of creation; their bodies and results are on disk."""
+
+    def __init__(self, settings: Settings, clock: Clock, folder: Path) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.runner = Runner(folder)
+        self._batches: dict[str, Batch] = {}
+        self._lock = threading.RLock()
+
+    def add(
+        self,
+        body: bytes,
+        requests: int,
+        *,
+        workspace: str,
+        key: str = "",
+        rules: Rules | None = None,
+        created_at: float | None = None,
+        foreign: bool = False,
+    ) -> Batch:
+        """Take in a batch whose body was checked, and begin to run it."""
+        settings, now = self.settings, self.clock.now()
+        batch_id = new_id("msgbatch")
+        self.runner.body_path(batch_id).write_bytes(body)
+        with self._lock:
+            created = now if created_at is None else created_at
+            seconds = settings.seconds_for(len(self._batches), requests)
+            batch = Batch(
+                id=batch_id,
+                number=len(self._batches),
+                workspace=workspace,
+                key=key,
+                created_at=created,
+                requests=requests,
+                body_bytes=len(body),
+                rules=rules or Rules(),
+                runs_until=None if seconds is None else created + seconds,
+                listed_from=now + (0 if foreign else settings.list_delay_seconds),
+                expire_share=settings.expire_share,
+                foreign=foreign,
+            )
+            self._batches[batch_id] = batch
+        self.runner.submit(
+            batch,
+            fixed=settings.answers == "fixed",
+            keep_requests=settings.keep_requests,
+        )
+        return batch
+
+    def all(self) -> list[Batch]:
+        """Return all batches, oldest first, also deleted ones."""
+        return list(self._batches.values())
+
+    def get(self, batch_id: str) -> Batch:
+        """Return a batch of any workspace.
+
+        Raises:
+            KeyError: There is none with this id.
+        """
+        return self._batches[batch_id]
+
+    def find(self, batch_id: str, workspace: str) -> Batch | None:
+        """Return a batch that this workspace can see."""
+        batch = self._batches.get(batch_id)
+        if batch is None or batch.deleted or batch.workspace != workspace:
+            return None
+        return batch
+
+    def listed(self, workspace: str) -> list[Batch]:
+        """Return what the list shows to a workspace, newest first."""
+        now = self.clock.now()
+        seen = [
+            batch
+            for batch in self.all()
+            if batch.workspace == workspace
+            and not batch.deleted
+            and batch.listed_from <= now
+        ]
+        seen.sort(key=lambda batch: (batch.created_at, batch.number), reverse=True)
+        return seen
+
+    def queued_requests(self) -> int:
+        """Return how many requests are in batches that have not ended."""
+        now = self.clock.now()
+        return sum(
+            batch.requests
+            for batch in self.all()
+            if not batch.deleted and not batch.has_ended(now)
+        )
+
+    def cancel(self, batch: Batch) -> Literal["initiated", "already", "ended"]:
+        """Begin to cancel a batch, once."""
+        with self._lock:
+            now = self.clock.now()
+            if batch.has_ended(now):
+                return "ended"
+            if batch.cancel_initiated_at is not None:
+                return "already"
+            seconds = self.settings.cancel_seconds
+            batch.cancel_initiated_at = now
+            batch.cancel_until = None if seconds is None else now + seconds
+            batch.cancel_share = self.settings.cancel_share
+            return "initiated"
+
+    def end(self, batch: Batch) -> None:
+        """Let a batch end now: canceled if that was begun, else finished."""
+        with self._lock:
+            now = self.clock.now()
+            if batch.cancel_initiated_at is not None:
+                batch.cancel_until = now
+            else:
+                batch.runs_until = now
+
+    def hold(self, batch: Batch, *, progress: float | None = None) -> None:
+        """Keep a running batch from ending; `progress` is what moving counts show."""
+        with self._lock:
+            batch.runs_until = batch.cancel_until = None
+            batch.progress = progress
+
+    def custom_ids(self, batch: Batch) -> Iterator[str]:
+        """Yield the custom_ids of a batch in the order sent."""
+        for request in decode_requests(self.runner.body_path(batch.id).read_bytes()):
+            yield request.custom_id
