@@ -62,6 +62,20 @@ class UnknownColumnError(InputError):
         )
 
 
+class ColumnTypeError(InputError):
+    """A template uses a column whose values have no text."""
+
+    def __init__(self, column: str, kind: str, advice: str) -> None:
+        super().__init__(column, kind, advice)
+        self.column, self.kind, self.advice = column, kind, advice
+
+    def __str__(self) -> str:
+        return (
+            f"Column {self.column} holds {self.kind}, which cannot be put into a prompt. "
+            f"{self.advice} Nothing was sent."
+        )
+
+
 class ColumnClashError(InputError):
     """The answers would overwrite columns of the table."""
 
@@ -311,6 +325,39 @@ class PollingError(BatchkitError):
             f"The state of {', '.join(self.batch_ids)} cannot be read: {self.problem} "
             "The batches were neither canceled nor sent again. Start the run again "
             "once the cause is mended, and it goes on."
+        )
+
+
+class RowsLostError(BatchkitError):
+    """Rows of the table have neither an answer nor a reason for having none."""
+
+    def __init__(self, rows: int, first: Sequence[int], output: str) -> None:
+        super().__init__(rows, tuple(first), output)
+        self.rows, self.first, self.output = rows, tuple(first), output
+
+    def __str__(self) -> str:
+        numbers = ", ".join(f"{position:,}" for position in self.first)
+        return (
+            f"{self.rows:,} rows (numbers {numbers}, …) have neither an answer nor a "
+            f"reason for having none. This is a fault of batchkit; {self.output} was not "
+            "written, as it would be short, and an older version of it is untouched. "
+            "What came back is whole in the run directory; nothing is sent again."
+        )
+
+
+class GaveUpWaitingError(BatchkitError):
+    """Batches did not end in the time that the run was given."""
+
+    def __init__(self, batch_ids: Sequence[str], hours: float, output: str) -> None:
+        super().__init__(tuple(batch_ids), hours, output)
+        self.batch_ids, self.hours, self.output = tuple(batch_ids), hours, output
+
+    def __str__(self) -> str:
+        return (
+            f"{', '.join(self.batch_ids)} had not ended {self.hours:g} hours after "
+            f"being created. Their rows are marked missing in {self.output}; the batches "
+            "were not canceled and may still be billed. Start the run again: it looks at "
+            "them again and sends nothing twice."
         )
 
 
