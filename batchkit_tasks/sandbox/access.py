@@ -32,13 +32,17 @@ class Caller:
         return f"wrkspc_{self.workspace}"
 
 
+NOBODY: Final = Caller("", "")
+"""The caller before the key was looked at."""
+
+
 def identify(request: Request, settings: Settings) -> Caller:
     """Return who asks.
 
     Raises:
         ApiError: 400 without a version; 401, 402 or 403 for the key.
     """
-    key = _key(request)
+    key = key_of(request)
     if not key:
         raise ApiError(401, "x-api-key header is required")
     if status := settings.refused_keys.get(key):
@@ -56,8 +60,13 @@ def identify(request: Request, settings: Settings) -> Caller:
     return Caller(key, own)
 
 
-def _key(request: Request) -> str:
-    """Return the key of either header form."""
+def key_label(key: str) -> str:
+    """Return what is kept of a key: its end. Somebody may try a real one here."""
+    return f"…{key[-4:]}" if key else ""
+
+
+def key_of(request: Request) -> str:
+    """Return the key of either header form; empty when there is none."""
     kind, _, token = request.headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer" and token.strip():
         return token.strip()

@@ -11,26 +11,31 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from batchkit_tasks.sandbox.access import Caller
+from batchkit_tasks.sandbox.access import NOBODY, Caller, key_label
 from batchkit_tasks.sandbox.batches import Batch, describe, is_archived
 from batchkit_tasks.sandbox.envelope import RefusedError, read_requests
 from batchkit_tasks.sandbox.listing import read_page
 from batchkit_tasks.sandbox.settings import Settings
 from batchkit_tasks.sandbox.store import Store
-from batchkit_tasks.sandbox.streams import ResultsFault, results_answer
+from batchkit_tasks.sandbox.streams import faulty_answer, results_answer
 from batchkit_tasks.sandbox.validation import Rules
-from batchkit_tasks.sandbox.wire import ApiError, html_answer, json_answer
+from batchkit_tasks.sandbox.wire import ApiError, json_answer
 
 
 @dataclass(slots=True)
 class Call:
-    """One call of the API that has passed the door."""
+    """One call of the API; filled in while it passes the door."""
 
     request: Request
-    caller: Caller
     store: Store
+    caller: Caller = NOBODY
     body: bytes = b""
-    results_fault: ResultsFault | None = None
+    stream_fault: tuple[str, Mapping[str, Any]] | None = None
+
+    @property
+    def workspace_id(self) -> str | None:
+        """The caller's workspace, once the key was looked at."""
+        return None if self.caller is NOBODY else self.caller.workspace_id
 
     @property
     def settings(self) -> Settings:
@@ -55,11 +60,6 @@ class Call:
 
 async def create(call: Call) -> Response:
     """Accept a batch, or refuse all of it."""
-    settings = call.settings
-    if len(call.body) > settings.max_body_bytes:
-        if settings.too_large == "html":
-            return html_answer(413, "Request Entity Too Large")
-        raise ApiError(413, "Request exceeds the maximum size")
     batch = await asyncio.to_thread(_accept, call)
     return json_answer(await _described(call, batch))
 
@@ -80,7 +80,7 @@ def _accept(call: Call) -> Batch:
         body,
         len(requests),
         workspace=call.caller.workspace,
-        key=call.caller.key,
+        key=key_label(call.caller.key),
         rules=_rules(call),
     )
 
@@ -171,11 +171,10 @@ async def results(call: Call) -> Response:
         )
     await asyncio.wrap_future(batch.kinds)
     path = await asyncio.to_thread(call.store.runner.results_path, batch)
-    return results_answer(
-        path,
-        call.results_fault,
-        bytes_per_second=call.settings.results_bytes_per_second,
-    )
+    if call.stream_fault is not None:
+        return faulty_answer(path, *call.stream_fault, call.request)
+    pace = call.settings.results_bytes_per_second
+    return results_answer(path, bytes_per_second=pace)
 
 
 async def _described(call: Call, batch: Batch) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 
@@ -53,12 +53,16 @@ class Runner:
     def body_path(self, batch_id: str) -> Path:
         return self._folder / f"{batch_id}.body.json"
 
+    def whole_path(self, batch_id: str) -> Path:
+        """Return the file with the lines of a batch that runs to its end."""
+        return self._folder / f"{batch_id}.results.jsonl"
+
     def results_path(self, batch: Batch) -> Path:
         """Return the file with the final lines of an ended batch, written if need be.
 
         Slow for a large batch that was cut off: call it outside the event loop.
         """
-        whole = self._folder / f"{batch.id}.results.jsonl"
+        whole = self.whole_path(batch.id)
         kinds = batch.kinds.result()
         ending = batch.ending()
         if ending.reason == "finished" or ending.requests_run >= len(kinds):
@@ -85,8 +89,7 @@ class Runner:
         """Write the result lines, and return their kinds."""
         requests = decode_requests(self.body_path(batch.id).read_bytes())
         kinds = bytearray()
-        path = self._folder / f"{batch.id}.results.jsonl"
-        with path.open("wb", buffering=1 << 20) as file:
+        with self.whole_path(batch.id).open("wb", buffering=1 << 20) as file:
             for at in completion_order(batch.id, len(requests)):
                 kind, lines = self._end(requests[at], batch, fixed)
                 kinds.append(kind)
@@ -99,13 +102,6 @@ class Runner:
         if fixed:
             return SUCCEEDED, fixed_line(request.custom_id)
         return self._outcomes.of(request.custom_id, bytes(request.params), batch.rules)
-
-
-def completed(kinds: bytes) -> Future[bytes]:
-    """Return a future that is over."""
-    future: Future[bytes] = Future()
-    future.set_result(kinds)
-    return future
 
 
 def completion_order(batch_id: str, requests: int) -> list[int]:

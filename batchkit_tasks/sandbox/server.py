@@ -9,48 +9,53 @@ import socket
 import sys
 import tempfile
 import threading
-from datetime import datetime, timedelta
+from collections.abc import Generator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-import uvicorn
-
 from batchkit_tasks.sandbox.app import Door, build_app
-from batchkit_tasks.sandbox.batches import Batch
-from batchkit_tasks.sandbox.clock import Clock
-from batchkit_tasks.sandbox.connections import CuttableProtocol
+from batchkit_tasks.sandbox.connections import cuttable_protocol
+from batchkit_tasks.sandbox.control import Control
+from batchkit_tasks.sandbox.control_routes import control_routes
+from batchkit_tasks.sandbox.faults import CONNECT
 from batchkit_tasks.sandbox.settings import Settings
-from batchkit_tasks.sandbox.store import Store
+from batchkit_tasks.sandbox.thread import ServerThread
 
 API_KEY: Final = "sk-ant-sandbox-0000"
 """The key in `client_options`: no secret, any other would do as well."""
 
 
-class Sandbox:
+class Sandbox(Control):
     """A server that speaks the Message Batches API, in a thread of this process.
 
-    with Sandbox(batch_seconds=0.1) as sandbox:
-        client = Anthropic(**sandbox.client_options)
+        with Sandbox(batch_seconds=0.1) as sandbox:
+            client = Anthropic(**sandbox.client_options)
 
     Args:
         port: 0 takes a free one.
         host: The loopback address; nothing else should see a sandbox.
         settings: Any field of `Settings`.
+
+    Raises:
+        TypeError: There is no such setting.
+        OSError: The port is taken.
     """
 
     def __init__(
         self, *, port: int = 0, host: str = "127.0.0.1", **settings: Any
     ) -> None:
-        self.settings = Settings()
-        self.settings.change(**settings)
-        self.clock = Clock()
+        chosen = Settings()
+        chosen.change(**settings)
+        self._folder = Path(tempfile.mkdtemp(prefix="batchkit-sandbox-"))
+        super().__init__(chosen, self._folder)
         self._host, self._port = host, port
-        self._folder: Path | None = None
-        self._server: _Server | None = None
+        self._server: ServerThread | None = None
+        door = Door(self.store, self.faults, self.calls)
+        self._app = build_app(door, control_routes(self))
 
     def __enter__(self) -> Self:
-        self.start()
+        self.connect()
         return self
 
     def __exit__(
@@ -71,39 +76,12 @@ class Sandbox:
         """What `anthropic.Anthropic(**...)` needs to talk to this sandbox."""
         return {"base_url": self.url, "api_key": API_KEY}
 
-    def start(self) -> None:
-        """Start to listen; returns when calls are answered."""
-        self._folder = Path(tempfile.mkdtemp(prefix="batchkit-sandbox-"))
-        self.store = Store(self.settings, self.clock, self._folder)
-        self.door = Door(self.store)
-        self.connect()
-
-    def stop(self) -> None:
-        """Stop, cutting what is still connected, and forget everything."""
-        self.disconnect()
-        self.store.runner.stop()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-
     def connect(self) -> None:
-        """Listen (again) on the same port."""
+        """Listen (again) on the same port; returns when calls are answered."""
         listener = socket.create_server((self._host, self._port), backlog=1024)
         self._port = listener.getsockname()[1]
-        config = uvicorn.Config(
-            build_app(self.door),
-            http=CuttableProtocol,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            log_level="critical",
-            access_log=False,
-            date_header=False,  # ours follows the sandbox's clock
-            server_header=False,
-            timeout_keep_alive=60,
-            timeout_graceful_shutdown=1,
-        )
-        self._server = _Server(config, listener)
-        self._server.start()
+        protocol = cuttable_protocol(lambda: self.faults.take(CONNECT) is not None)
+        self._server = ServerThread(self._app, listener, protocol)
 
     def disconnect(self) -> None:
         """Cut all connections and refuse new ones; the batches stay."""
@@ -111,30 +89,20 @@ class Sandbox:
             self._server.stop()
             self._server = None
 
-    def end(self, batch: Batch | str) -> None:
-        """Let a batch end now."""
-        self.store.end(self._batch(batch))
+    @contextlib.contextmanager
+    def offline(self) -> Generator[None]:
+        """Refuse all connections for a while."""
+        self.disconnect()
+        try:
+            yield
+        finally:
+            self.connect()
 
-    def hold(self, batch: Batch | str, *, progress: float | None = None) -> None:
-        """Keep a running batch from ending."""
-        self.store.hold(self._batch(batch), progress=progress)
-
-    def advance(self, **by: float) -> None:
-        """Move the clock: `advance(hours=25)`."""
-        self.clock.advance(timedelta(**by))
-
-    def set_clock(self, moment: datetime) -> None:
-        """Move the clock to a moment."""
-        self.clock.set(moment)
-
-    def count(self, method: str, path: str) -> int:
-        """Return how many calls of a method and exact path arrived."""
-        return sum(
-            call.method == method and call.path == path for call in self.door.recent
-        )
-
-    def _batch(self, batch: Batch | str) -> Batch:
-        return self.store.get(batch) if isinstance(batch, str) else batch
+    def stop(self) -> None:
+        """Stop, cutting what is still connected, and forget everything."""
+        self.disconnect()
+        self.store.runner.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def serve(
@@ -162,36 +130,3 @@ def _stop_on_sigterm(stopped: threading.Event) -> None:
     """Turn SIGTERM into an orderly stop; only the main thread may ask for that."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda number, frame: stopped.set())
-
-
-class _Server(uvicorn.Server):
-    """uvicorn in a thread, with a start and a stop that can be waited for."""
-
-    def __init__(self, config: uvicorn.Config, listener: socket.socket) -> None:
-        super().__init__(config)
-        self._listener = listener
-        self._is_up = threading.Event()
-        self._thread = threading.Thread(
-            target=self.run, args=([listener],), name="sandbox-server", daemon=True
-        )
-
-    def start(self) -> None:
-        self._thread.start()
-        self._is_up.wait(10)
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._is_up.set()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        # Streams and ordered hangs would be waited for otherwise.
-        for connection in list(self.server_state.connections):
-            if transport := getattr(connection, "transport", None):
-                transport.abort()
-        for task in list(self.server_state.tasks):
-            task.cancel()
-        await super().shutdown(sockets)
-
-    def stop(self) -> None:
-        self.should_exit = True
-        self._thread.join(10)

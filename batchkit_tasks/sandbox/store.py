@@ -9,8 +9,9 @@ from typing import Literal
 
 from batchkit_tasks.sandbox.batches import Batch
 from batchkit_tasks.sandbox.clock import Clock
-from batchkit_tasks.sandbox.envelope import decode_requests
+from batchkit_tasks.sandbox.envelope import Request, decode_requests
 from batchkit_tasks.sandbox.ids import new_id
+from batchkit_tasks.sandbox.results import custom_id_of
 from batchkit_tasks.sandbox.running import Runner
 from batchkit_tasks.sandbox.settings import Settings
 from batchkit_tasks.sandbox.validation import Rules
@@ -136,7 +137,19 @@ class Store:
             batch.runs_until = batch.cancel_until = None
             batch.progress = progress
 
+    def requests(self, batch: Batch) -> list[Request]:
+        """Return the requests of a batch, in the order sent.
+
+        Raises:
+            FileNotFoundError: They were not to be kept.
+        """
+        return decode_requests(self.runner.body_path(batch.id).read_bytes())
+
     def custom_ids(self, batch: Batch) -> Iterator[str]:
-        """Yield the custom_ids of a batch in the order sent."""
-        for request in decode_requests(self.runner.body_path(batch.id).read_bytes()):
-            yield request.custom_id
+        """Yield the custom_ids of a batch in the order sent; else that of the lines."""
+        if self.runner.body_path(batch.id).exists():
+            yield from (request.custom_id for request in self.requests(batch))
+            return
+        batch.kinds.result()
+        with self.runner.whole_path(batch.id).open("rb") as lines:
+            yield from (custom_id_of(line).decode() for line in lines)

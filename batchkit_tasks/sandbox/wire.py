@@ -78,14 +78,14 @@ def html_answer(status: int, title: str) -> Response:
     return Response(page, status, media_type="text/html")
 
 
-def add_headers(answer: Response, *, now: float, workspace: str | None) -> None:
+def add_headers(answer: Response, *, now: float, workspace_id: str | None) -> None:
     """Add the headers that every answer of the API has."""
     headers = answer.headers
     headers.setdefault("date", http_date(now))
     headers.setdefault("request-id", new_id("req"))
     headers.setdefault("anthropic-organization-id", ORGANIZATION_ID)
-    if workspace is not None:
-        headers.setdefault("anthropic-workspace-id", workspace)
+    if workspace_id is not None:
+        headers.setdefault("anthropic-workspace-id", workspace_id)
     headers.setdefault("anthropic-ratelimit-requests-limit", "4000")
     headers.setdefault("anthropic-ratelimit-requests-remaining", "3999")
     headers.setdefault("anthropic-ratelimit-requests-reset", timestamp(now))
