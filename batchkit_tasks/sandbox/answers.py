@@ -30,13 +30,13 @@ def answer_text(params: Mapping[str, Any]) -> str:
     asked = prompt_text(params)
     schema = answer_schema(params)
     if schema is None:
-        return free_text(asked)
+        return free_text(asked, Seed(asked))
     return msgspec.json.encode(fitting_value(schema, Seed(asked))).decode()
 
 
-def free_text(asked: str) -> str:
+def free_text(asked: str, seed: Seed) -> str:
     """Return the free text that answers a prompt."""
-    return f"{PREFIX}made-up answer {Seed(asked).hex} to: {asked[:QUOTED_CHARACTERS]}"
+    return f"{PREFIX}made-up answer {seed.hex} to: {asked[:QUOTED_CHARACTERS]}"
 
 
 def answer_schema(params: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -50,13 +50,21 @@ def answer_schema(params: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def input_tokens(params: Mapping[str, Any]) -> int:
     """Return made-up input tokens: a quarter of the bytes asked, and a few."""
-    size = len(prompt_text(params).encode("utf-8", "surrogatepass"))
+    return 8 + _asked_bytes(params, prompt_text(params)) // 4
+
+
+def _asked_bytes(params: Mapping[str, Any], asked: str) -> int:
+    size = len(asked) if asked.isascii() else len(_encoded(asked))
     for field in ("output_config", "tools"):
         if field in params:
             size += len(msgspec.json.encode(params[field]))
-    return 8 + size // 4
+    return size
 
 
 def output_tokens(text: str) -> int:
     """Return made-up output tokens: a quarter of the answer's bytes, and one."""
-    return 1 + len(text.encode("utf-8", "surrogatepass")) // 4
+    return 1 + (len(text) if text.isascii() else len(_encoded(text))) // 4
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

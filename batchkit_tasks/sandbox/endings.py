@@ -6,7 +6,7 @@ API can send, and some that it might send one day.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -54,7 +54,9 @@ class Answer:
         self.content = [*blocks, *self.blocks]
 
 
-def message(params: Mapping[str, Any], markers: list[Marker]) -> dict[str, Any]:
+def message(
+    message_id: str, params: Mapping[str, Any], markers: Sequence[Marker]
+) -> dict[str, Any]:
     """Return the message that answers these params, changed by the markers."""
     answer = Answer(params, answer_text(params))
     if "tool_choice" in params:
@@ -64,7 +66,7 @@ def message(params: Mapping[str, Any], markers: list[Marker]) -> dict[str, Any]:
             change(answer, marker)
     model = find_model(params.get("model"))
     return {
-        "id": f"msg_01{Seed(answer.text).word(16)}sandbox",
+        "id": message_id,
         "type": "message",
         "role": "assistant",
         "model": model.dated_id if model else str(params.get("model")),
@@ -129,17 +131,21 @@ def _usage(answer: Answer) -> dict[str, Any]:
         "output_tokens": output_tokens(answer.text),
         "cache_creation_input_tokens": 0,
         "cache_read_input_tokens": 0,
-        "cache_creation": {
-            "ephemeral_5m_input_tokens": 0,
-            "ephemeral_1h_input_tokens": 0,
-        },
+        "cache_creation": _NO_CACHE_WRITES,
         "service_tier": "batch",
         "inference_geo": answer.params.get("inference_geo") or "not_available",
         "server_tool_use": None,
     }
-    usage.update(answer.usage)
-    return {name: value for name, value in usage.items() if value is not ABSENT}
+    if answer.usage:
+        usage |= answer.usage
+        usage = {name: value for name, value in usage.items() if value is not ABSENT}
+    return usage
 
+
+_NO_CACHE_WRITES: Final = {
+    "ephemeral_5m_input_tokens": 0,
+    "ephemeral_1h_input_tokens": 0,
+}
 
 ABSENT: Final = object()
 """Stands for a usage key that is left out."""

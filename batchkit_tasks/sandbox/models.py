@@ -6,7 +6,7 @@ newest models are made up, like everything that the sandbox says.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 
@@ -18,11 +18,11 @@ class Model:
     date: str
     max_tokens: int
     generation: tuple[int, int]
+    dated_id: str = field(init=False)
+    """The id that answers carry, whichever name was asked for."""
 
-    @property
-    def dated_id(self) -> str:
-        """The id that answers carry, whichever name was asked for."""
-        return f"{self.alias}-{self.date}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dated_id", f"{self.alias}-{self.date}")
 
     @property
     def thinking(self) -> str:

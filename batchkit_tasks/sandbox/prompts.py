@@ -34,14 +34,14 @@ class Marker:
 
 def prompt_text(params: Mapping[str, Any]) -> str:
     """Return system and all messages as one text; images and files count as nothing."""
-    messages = params.get("messages")
-    match params.get("system"), messages:
-        case None, [{"content": str(only)}]:
-            return only
-        case str(system), [{"content": str(only)}]:
-            return f"{system}\n{only}"
-        case system, _:
-            return "\n".join([*_texts(system), *_message_texts(messages)])
+    system, messages = params.get("system"), params.get("messages")
+    # The usual form first: this runs for each of a million rows.
+    if isinstance(messages, list) and len(messages) == 1:
+        only = messages[0]
+        content = only.get("content") if isinstance(only, dict) else None
+        if isinstance(content, str) and (system is None or isinstance(system, str)):
+            return f"{system}\n{content}" if system is not None else content
+    return "\n".join([*_texts(system), *_message_texts(messages)])
 
 
 def find_markers(params: Mapping[str, Any]) -> list[Marker]:

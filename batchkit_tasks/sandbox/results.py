@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -45,6 +46,7 @@ class Outcomes:
 
     def __init__(self) -> None:
         self._seen: Counter[str] = Counter()
+        self._numbers = itertools.count(1)
         self._encode = msgspec.json.Encoder().encode
 
     def of(self, custom_id: str, params: bytes, rules: Rules) -> Outcome:
@@ -55,16 +57,21 @@ class Outcomes:
             result = error_result(invalid.type, invalid.message, request_id=request_id)
             return Outcome(ERRORED, self._line(custom_id, result))
         # Two brackets are also the beginning of nested lists: a hint, no more.
-        markers = self._counted(decoded) if b"[[" in params else []
+        markers = self._counted(decoded) if b"[[" in params else ()
         for marker in markers:
             if ended := self._other_end(custom_id, decoded, marker):
                 return ended
         return Outcome(SUCCEEDED, self._success(custom_id, decoded, markers))
 
     def _success(
-        self, custom_id: str, params: Mapping[str, Any], markers: list[Marker]
+        self, custom_id: str, params: Mapping[str, Any], markers: Sequence[Marker]
     ) -> bytes:
-        result = {"type": "succeeded", "message": message(params, markers)}
+        result = {
+            "type": "succeeded",
+            "message": message(
+                f"msg_01sandbox{next(self._numbers):012d}", params, markers
+            ),
+        }
         return self._line(custom_id, result)
 
     def _other_end(

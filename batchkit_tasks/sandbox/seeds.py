@@ -17,10 +17,12 @@ class Seed:
         # "surrogatepass": JSON can carry a lone surrogate, and it is not our fault.
         digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8)
         self.hex = digest.hexdigest()
-        self._state = int(self.hex, 16)
+        self._state = -1  # read from the hash when the first number is asked for
 
     def next(self) -> int:
         """Return the next number of 64 bits."""
+        if self._state < 0:
+            self._state = int(self.hex, 16)
         self._state = (self._state + 0x9E3779B97F4A7C15) & _MASK
         mixed = self._state
         mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
