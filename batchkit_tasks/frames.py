@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 import pyarrow as pa
 
 from batchkit_tasks.errors import ParameterError
+from batchkit_tasks.output import own_columns
 from batchkit_tasks.pandas_metadata import with_columns
 
 _CANNOT_CONVERT: Final = (pa.ArrowException, TypeError, ValueError, OverflowError)
@@ -49,6 +50,8 @@ def to_arrow(
     """
     if isinstance(df, pa.Table):
         _check_labels(df.column_names)
+        own = own_columns(df.schema)
+        df = df.select(own.names).cast(own)
         return df, FrameKind("pyarrow", df, df.num_columns)
     if _is_frame_of("pandas", df):
         table = _from_pandas(df, needed)

@@ -121,6 +121,11 @@ class Parts:
         sizes = (p.chunk.body_bytes / max(p.chunk.requests, 1) for p in self._parts)
         return max(sizes, default=0.0)
 
+    @property
+    def in_memory(self) -> int:
+        """Parts that are in memory now; at most `MAX_OPEN_PARTS`."""
+        return len(self._open)
+
     def read(self, positions: Positions) -> pa.Table:
         """Return one row per position, in that order; nulls where no part has it.
 
