@@ -61,7 +61,7 @@ class Call:
 async def create(call: Call) -> Response:
     """Accept a batch, or refuse all of it."""
     batch = await asyncio.to_thread(_accept, call)
-    return json_answer(await _described(call, batch))
+    return json_answer(await _described(call, batch, batch.created_at))
 
 
 def _accept(call: Call) -> Batch:
@@ -177,9 +177,11 @@ async def results(call: Call) -> Response:
     return results_answer(path, bytes_per_second=pace)
 
 
-async def _described(call: Call, batch: Batch) -> dict[str, Any]:
+async def _described(
+    call: Call, batch: Batch, now: float | None = None
+) -> dict[str, Any]:
     """Return a batch as it is shown; waits until an ended one was really run."""
-    now = call.now
+    now = call.now if now is None else now
     if batch.has_ended(now) and not batch.kinds.done():
         await asyncio.wrap_future(batch.kinds)
     host = str(call.request.base_url).rstrip("/")

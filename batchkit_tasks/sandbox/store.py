@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from batchkit_tasks.sandbox.batches import Batch
 from batchkit_tasks.sandbox.clock import Clock
@@ -15,6 +15,9 @@ from batchkit_tasks.sandbox.results import custom_id_of
 from batchkit_tasks.sandbox.running import Runner
 from batchkit_tasks.sandbox.settings import Settings
 from batchkit_tasks.sandbox.validation import Rules
+
+TICK: Final = 1e-6
+"""The shortest run: even the answer to its creation shows a batch in progress."""
 
 
 class Store:
@@ -54,7 +57,7 @@ class Store:
                 requests=requests,
                 body_bytes=len(body),
                 rules=rules or Rules(),
-                runs_until=None if seconds is None else created + seconds,
+                runs_until=None if seconds is None else created + max(seconds, TICK),
                 listed_from=now + (0 if foreign else settings.list_delay_seconds),
                 expire_share=settings.expire_share,
                 foreign=foreign,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from typing import Final
@@ -34,6 +35,8 @@ class ServerThread(uvicorn.Server):
         )
         super().__init__(config)
         self._is_up = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._asked_to_stop = asyncio.Event()
         self._thread = threading.Thread(
             target=self.run, args=([listener],), name="sandbox-server", daemon=True
         )
@@ -41,21 +44,28 @@ class ServerThread(uvicorn.Server):
         if not self._is_up.wait(_PATIENCE_SECONDS):
             raise RuntimeError("the sandbox's server did not start")
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and tell the thread that waits for it."""
-        await super().startup(sockets)
+    async def main_loop(self) -> None:
+        """Wait to be stopped: uvicorn's own loop would look only now and then."""
+        self._loop = asyncio.get_running_loop()
         self._is_up.set()
+        await self._asked_to_stop.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop without waiting for streams and ordered hangs."""
+        """Cut everything at once: streams and ordered hangs are not waited for."""
+        for server in self.servers:
+            server.close()
+        for listener in sockets or ():
+            listener.close()
         for connection in list(self.server_state.connections):
             if transport := getattr(connection, "transport", None):
                 transport.abort()
-        for task in list(self.server_state.tasks):
+        tasks = list(self.server_state.tasks)
+        for task in tasks:
             task.cancel()
-        await super().shutdown(sockets)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def stop(self) -> None:
         """Cut everything, and return when the thread has ended."""
-        self.should_exit = True
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._asked_to_stop.set)
         self._thread.join(_PATIENCE_SECONDS)
