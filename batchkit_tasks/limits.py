@@ -37,11 +37,7 @@ organization together (docs). `max_requests_in_flight` overrides it."""
 LIST_PAGE_SIZE: Final = 1000
 """The most that one page of the batch list may hold (docs)."""
 
-UNKNOWN_BATCH_PATIENCE: Final = timedelta(minutes=10)
-"""How long a 404 for an id that we hold is taken for a passing fault: false ones were
-seen right after create, in mid-poll and on results (anthropic-sdk-python #1432)."""
-
-SHORTEST_LOOK: Final = timedelta(seconds=1)
+SHORTEST_LOOK: Final = timedelta(milliseconds=100)
 """No two looks closer than this, whatever `check_every_seconds` says."""
 
 LONGEST_LOOK: Final = timedelta(minutes=15)

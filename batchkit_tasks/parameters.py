@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from batchkit_tasks.limits import MAX_REQUESTS_PER_BATCH
+from batchkit_tasks.limits import MAX_QUEUED_REQUESTS, MAX_REQUESTS_PER_BATCH
 
 KnownModel = Literal[
     "claude-haiku-5-5",
@@ -134,7 +134,7 @@ class SchemaAnswer(_Strict):
     model_config = ConfigDict(title="JSON Schema", extra="forbid", frozen=True)
 
     json_schema: JsonText = Field(
-        ...,
+        default=...,
         title="JSON Schema",
         description="An object schema; each of its properties becomes a column",
         json_schema_extra={"position": 0, "format": "json-string"},
@@ -193,10 +193,17 @@ class Advanced(_Strict):
         "answers", "Reuse", "Take over answers that were already paid for", position=10
     )
     request: JsonText = Field(
-        "{}",
+        default="{}",
         title="More request fields",
         description='JSON merged into every request, such as {"temperature": 0}',
         json_schema_extra={"position": 11, "format": "json-string"},
+    )
+    max_requests_in_flight: int = _field(
+        MAX_QUEUED_REQUESTS,
+        "Requests in flight",
+        "At most this many wait at Anthropic at once; the rest follows in waves",
+        position=12,
+        ge=1,
     )
 
 

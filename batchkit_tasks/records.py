@@ -44,7 +44,7 @@ class Source(msgspec.Struct, frozen=True):
     schema_digest: str
 
 
-class Plan(Record):
+class Plan(Record, frozen=True):
     """`plan.json`: written once, before anything is sent."""
 
     run_key: str
@@ -85,7 +85,7 @@ class Chunk(msgspec.Struct, frozen=True):
         return self.ranges[-1][1]
 
 
-class Round(Record):
+class Round(Record, frozen=True):
     """`rounds/00001.json`: the chunks of one round of sending, cut once and kept."""
 
     number: int
@@ -94,7 +94,7 @@ class Round(Record):
     """Rows of the table that are not sent, by status (round 1 only)."""
 
 
-class Intended(Record, tag_field="state", tag="intended"):
+class Intended(Record, frozen=True, tag_field="state", tag="intended"):
     """Written before the POST: a batch with these marks may exist from now on."""
 
     chunk: int
@@ -116,7 +116,7 @@ class Intended(Record, tag_field="state", tag="intended"):
     """Batches that were taken for this one and turned out to be others'."""
 
 
-class Submitted(Record, tag_field="state", tag="submitted"):
+class Submitted(Record, frozen=True, tag_field="state", tag="submitted"):
     """The batch exists at the API under this id."""
 
     intent: Intended
@@ -128,7 +128,7 @@ class Submitted(Record, tag_field="state", tag="submitted"):
     taken provisionally, to be proved by the nonce in its results."""
 
 
-class Unsent(Record, tag_field="state", tag="unsent"):
+class Unsent(Record, frozen=True, tag_field="state", tag="unsent"):
     """This sending created no batch: the chunk may be sent again under a new nonce."""
 
     intent: Intended

@@ -4,8 +4,10 @@
     input.parquet           the staged rows, where the source cannot be read by position
     rows.parquet            per row: hash of its request, or why it is not sent
     rounds/00001.json       the chunks of the first sending; 00002: rows sent again, …
+    rounds/split-00012.json the halves of a chunk that the API found too large
     chunks/00012-1.json     chunk 12, first sending: intended, submitted or unsent
     parts/00012.parquet     what came back for chunk 12, one row per position
+    paused-after-00001.json a person was asked to buy credits after round 1
     summary.json            at the end
 
 A folder on any fsspec filesystem. Files are small, whole and never changed, but for
@@ -15,9 +17,11 @@ read stops the run: what is not known must not be sent again.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from batchkit_tasks import storage
 from batchkit_tasks.errors import RecordUnreadableError
@@ -81,13 +85,34 @@ class RunDir:
         found = (
             self._read(storage.join(folder, name), Round)
             for name in storage.names(folder)
+            if not name.startswith("split-")
         )
-        return [round_ for round_ in found if round_ is not None]
+        return [self._with_splits(round_) for round_ in found if round_ is not None]
+
+    def split(self, chunk: Chunk, halves: Sequence[Chunk]) -> None:
+        """Put smaller chunks in the place of one whose body the API found too large."""
+        url = storage.join(self.url, "rounds", f"split-{chunk.number:05d}.json")
+        self._create(url, Round(number=0, chunks=tuple(halves)))
+
+    def _with_splits(self, round_: Round) -> Round:
+        folder = storage.join(self.url, "rounds")
+        splits = {
+            int(name[6:-5]): self._read(storage.join(folder, name), Round)
+            for name in storage.names(folder)
+            if name.startswith("split-")
+        }
+        chunks = [c for chunk in round_.chunks for c in _expanded(chunk, splits)]
+        return replace(round_, chunks=tuple(chunks))
 
     def create_round(self, round_: Round) -> Round:
         """Write a round, or return the one that another process wrote first."""
         name = f"{round_.number:05d}.json"
         return self._create(storage.join(self.url, "rounds", name), round_)
+
+    def pause(self, round_number: int) -> bool:
+        """Note that the run stops after this round for a person; True the first time."""
+        url = storage.join(self.url, f"paused-after-{round_number:05d}.json")
+        return storage.create(url, b"{}")
 
     # ----------------------------------------------------------------- sendings
 
@@ -180,6 +205,14 @@ def _numbers(run: str, name: str) -> tuple[int, int]:
     if not (chunk.isdigit() and sending.isdigit()):
         raise RecordUnreadableError(storage.join(run, "chunks", name), "not our name")
     return int(chunk), int(sending)
+
+
+def _expanded(chunk: Chunk, splits: dict[int, Round]) -> Iterator[Chunk]:
+    if chunk.number not in splits:
+        yield chunk
+        return
+    for half in splits[chunk.number].chunks:
+        yield from _expanded(half, splits)
 
 
 def positions(chunk: Chunk) -> Any:

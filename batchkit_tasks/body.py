@@ -1,0 +1,75 @@
+"""The body of one create: built once into a temporary file, then hashed, counted, sent.
+
+A body can have 200 MB. It is spooled to disk, so that memory holds one block of it at
+a time, and the bytes that were hashed and counted are the very bytes that are sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import IO, Final, Self, cast
+
+BLOCK_BYTES: Final = 1 << 18
+SPOOL_BYTES: Final = 4 << 20
+"""Bodies up to this size stay in memory."""
+
+
+class UploadTooSlowError(Exception):
+    """The deadline passed before the last byte was handed over: it never is."""
+
+
+class Body:
+    """The bytes of `{"requests":[…]}`, ready to be sent."""
+
+    def __init__(self, items: Iterable[bytes]) -> None:
+        self._file: IO[bytes] = cast(
+            "IO[bytes]",
+            tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES),  # noqa: SIM115 - close()
+        )
+        digest = hashlib.blake2b(digest_size=16)
+        self.size = 0
+        for piece in _pieces(items):
+            digest.update(piece)
+            self._file.write(piece)
+            self.size += len(piece)
+        self.digest = digest.hexdigest()
+
+    def until(self, deadline: datetime) -> Iterator[bytes]:
+        """The body in blocks, the last of which is only given before the deadline.
+
+        So a process that was stopped for an hour and goes on cannot complete a body
+        that others have meanwhile given up: with its Content-Length unmet, the API
+        cannot accept it.
+        """
+        self._file.seek(0)
+        while block := self._file.read(BLOCK_BYTES):
+            if datetime.now(UTC) >= deadline:
+                raise UploadTooSlowError("the upload took longer than it may")
+            yield block
+
+    def close(self) -> None:
+        """Delete the temporary file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _pieces(items: Iterable[bytes]) -> Iterator[bytes]:
+    """Join the items with commas inside the envelope, in pieces worth a write."""
+    waiting: list[bytes] = []
+    held = 0
+    opening = b'{"requests":['
+    for item in items:
+        waiting.append(item)
+        held += len(item)
+        if held >= BLOCK_BYTES:
+            yield opening + b",".join(waiting)
+            opening, waiting, held = b",", [], 0
+    yield opening + b",".join(waiting) + b"]}" if waiting else b"]}"

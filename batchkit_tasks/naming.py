@@ -1,0 +1,58 @@
+"""Names that a run gives: of its output, and of its flow run."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Final
+
+from batchkit_tasks.errors import ParameterError
+
+PLACEHOLDERS: Final = ("source", "date", "run")
+
+
+def resolve_output(pattern: str, *, source: str, day: date, run: str) -> str:
+    """Replace `{source}`, `{date}` and `{run}` in an output path.
+
+    Raises:
+        ParameterError: Another placeholder is used.
+    """
+    values = {"source": source_stem(source), "date": day.isoformat(), "run": run}
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1]
+        if name not in values:
+            raise ParameterError(
+                "output",
+                f"{{{name}}} is not known; there are {{source}}, {{date}} and {{run}}.",
+            )
+        return values[name]
+
+    return re.sub(r"\{([^{}]*)\}", value, pattern)
+
+
+def source_stem(source: str) -> str:
+    """A short name for a source: the file's or folder's own, without its ending."""
+    name = source.rstrip("/").rpartition("/")[2]
+    if any(character in name for character in "*?["):
+        name = source.rstrip("/").rpartition("/")[0].rpartition("/")[2] or name
+    stem = re.sub(
+        r"\.(parquet|pq|csv|jsonl|ndjson|json)(\.\w+)?$", "", name, flags=re.I
+    )
+    return re.sub(r"[^\w.-]+", "-", stem).strip("-") or "table"
+
+
+def run_name(source: str, rows: int, model: str) -> str:
+    """The name of a flow run, such as `reviews.parquet: 24,310 rows, haiku-5-5`."""
+    name = source.rstrip("/").rpartition("/")[2]
+    return f"{name}: {rows:,} rows, {model.removeprefix('claude-')}"
+
+
+AUTOMATIC_NAME: Final = re.compile(r"^[a-z]+\d*(-[a-z]+)+\d*$", re.IGNORECASE)
+"""Names that Prefect and its two interfaces make up: `tau3-gauss-expanse`,
+`Intelligent-Gnat`, `wise-otter`."""
+
+
+def is_automatic(name: str) -> bool:
+    """Whether nobody chose this name."""
+    return AUTOMATIC_NAME.match(name) is not None

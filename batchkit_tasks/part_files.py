@@ -1,0 +1,36 @@
+"""Parts as files: what came back for a chunk, or why nothing did."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from batchkit_tasks.engine import Run
+from batchkit_tasks.records import Chunk
+from batchkit_tasks.results import part_schema
+from batchkit_tasks.run_dir import positions
+from batchkit_tasks.table_files import moved_into_place
+
+
+def write_part(run: Run, chunk: Chunk, part: pa.Table) -> None:
+    """Keep the results of a chunk, whole or not at all."""
+    with moved_into_place(run.dir.part_url(chunk.number)) as file:
+        pq.write_table(part.cast(part_schema(run.answer)), file, compression="zstd")
+
+
+def write_part_without_answers(
+    run: Run, chunk: Chunk, status: str, reason: str, error_type: str | None = None
+) -> None:
+    """Keep a reason in the place of results that there will never be."""
+    rows = positions(chunk)
+    known = {
+        "position": pa.array(rows),
+        "status": pa.repeat(status, len(rows)),
+        "error_type": pa.repeat(error_type or status, len(rows)),
+        "error": pa.repeat(reason, len(rows)),
+    }
+    schema = part_schema(run.answer)
+    columns = [
+        known.get(field.name, pa.nulls(len(rows), field.type)) for field in schema
+    ]
+    write_part(run, chunk, pa.Table.from_arrays(columns, names=schema.names))

@@ -1,0 +1,45 @@
+"""How long things may take before they count as failed; operators can change it.
+
+Each value can be set by an environment variable, in seconds. The defaults suit the
+real API; tests of faults shorten them.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import Final
+
+
+def _seconds(name: str, default: float) -> float:
+    return float(os.environ.get(f"BATCHKIT_{name}_SECONDS", default))
+
+
+def propagation_grace() -> timedelta:
+    """After the last moment at which a create may have arrived, how long its batch may
+    take to appear in the list. `BATCHKIT_PROPAGATION_GRACE_SECONDS`, 180."""
+    return timedelta(seconds=_seconds("PROPAGATION_GRACE", 180))
+
+
+def held_in_process() -> timedelta:
+    """Waits up to this long are slept in the process even where the run could be
+    suspended. `BATCHKIT_HELD_IN_PROCESS_SECONDS`, 45."""
+    return timedelta(seconds=_seconds("HELD_IN_PROCESS", 45))
+
+
+def unknown_batch_patience() -> timedelta:
+    """How long a 404 for a batch of ours is taken for a passing fault.
+    `BATCHKIT_UNKNOWN_BATCH_SECONDS`, 600: false ones were seen right after create, in
+    mid-poll and on results (anthropic-sdk-python #1432)."""
+    return timedelta(seconds=_seconds("UNKNOWN_BATCH", 600))
+
+
+REREADS: Final = (2.0, 10.0, 30.0, 60.0, 120.0)
+"""Seconds between the readings of results that come short or cut."""
+
+
+def reread_waits() -> tuple[float, ...]:
+    """Seconds to wait before each further reading of results that came short.
+    `BATCHKIT_REREAD_SECONDS` caps each of them."""
+    longest = _seconds("REREAD", 120)
+    return tuple(min(wait, longest) for wait in REREADS)

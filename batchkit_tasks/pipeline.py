@@ -1,0 +1,329 @@
+"""The order of the steps: plan, submit, wait, collect, send again, write.
+
+One loop asks the run directory what is there and does what is missing. Starting from
+the top is the normal path: a run that was resumed, retried, crashed or triggered again
+executes the same lines and finds its work done.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow.parquet as pq
+
+from batchkit_tasks import storage
+from batchkit_tasks.arrow_compute import pc
+from batchkit_tasks.collecting import CollectedPart
+from batchkit_tasks.engine import Run
+from batchkit_tasks.errors import (
+    CreditExhaustedError,
+    GaveUpWaitingError,
+    MostRowsInvalidError,
+)
+from batchkit_tasks.hosts import Host
+from batchkit_tasks.records import Chunk, ChunkRecord, Submitted
+from batchkit_tasks.steps import Sent
+from batchkit_tasks.summary import RunSummary
+from batchkit_tasks.verdict import judge
+
+if TYPE_CHECKING:
+    from batchkit_tasks.credentials import AnthropicCredentials
+
+SENDERS: Final = 4
+"""Bodies under way at once: enough to fill a line, few enough for memory."""
+
+COLLECTORS: Final = 2
+"""Results read at once; decoding holds the interpreter, so more would not help."""
+
+
+def run_to_end(
+    run_url: str, credentials: AnthropicCredentials, host: Host
+) -> RunSummary:
+    """Bring a run that was opened to its end, from wherever it stands.
+
+    Returns:
+        The summary; the output is written.
+
+    Raises:
+        RunFailedError: Too many rows did not succeed; everything is written.
+        MostRowsInvalidError: The first batch was mostly invalid; the rest is not sent.
+        GaveUpWaitingError: Batches did not end in time; what there is, is written.
+        BatchkitError: Something stopped the run; starting it again goes on.
+    """
+    run = Run(run_url)
+    host.steps.plan_chunks(run_url)
+    while True:
+        round_ = run.rounds()[-1]
+        host.planned(round_, run.plan.rows)
+        _Round(run, credentials, host).work_through()
+        if not _plan_rerun(run, host):
+            break
+    summary: RunSummary = host.steps.write_output(run_url)
+    host.log(summary.message)
+    judge(summary, run.job.advanced.fail_above_percent)
+    return summary
+
+
+def _plan_rerun(run: Run, host: Host) -> bool:
+    """Whether there is another round."""
+    try:
+        planned = host.steps.plan_rerun(run.url)
+    except CreditExhaustedError as exhausted:
+        host.wait_for_person(str(exhausted))
+        raise
+    if planned:
+        rows = sum(chunk.requests for chunk in run.rounds()[-1].chunks)
+        host.log(f"{rows:,} rows are sent again in {len(planned):,} message batches.")
+    return bool(planned)
+
+
+@dataclass(slots=True)
+class _Survey:
+    """Where a round stands, as the run directory tells."""
+
+    chunks: list[Chunk]
+    records: dict[int, ChunkRecord]
+    collected: set[int]
+
+    @property
+    def open(self) -> list[Chunk]:
+        """Chunks whose batch exists and is not collected."""
+        return [
+            chunk
+            for chunk in self.chunks
+            if chunk.number not in self.collected
+            and isinstance(self.records.get(chunk.number), Submitted)
+        ]
+
+    @property
+    def unsent(self) -> list[Chunk]:
+        """Chunks that have no batch yet, as far as is known."""
+        return [
+            chunk
+            for chunk in self.chunks
+            if chunk.number not in self.collected
+            and not isinstance(self.records.get(chunk.number), Submitted)
+        ]
+
+
+@dataclass
+class _Round:
+    """One round at work: sends, looks and collects side by side."""
+
+    run: Run
+    credentials: AnthropicCredentials
+    host: Host
+    wake: threading.Event = field(default_factory=threading.Event)
+    sending: dict[int, Future[Sent]] = field(default_factory=dict)
+    collecting: dict[int, Future[CollectedPart | None]] = field(default_factory=dict)
+    not_before: dict[int, Sent] = field(default_factory=dict)
+    ended: set[int] = field(default_factory=set)
+
+    def work_through(self) -> None:
+        """Return when every chunk of the round is collected."""
+        with (
+            ThreadPoolExecutor(SENDERS, "send") as senders,
+            ThreadPoolExecutor(COLLECTORS, "collect") as collectors,
+        ):
+            try:
+                while not self._step(senders, collectors):
+                    pass
+            except BaseException:
+                senders.shutdown(wait=False, cancel_futures=True)
+                collectors.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _step(
+        self, senders: ThreadPoolExecutor, collectors: ThreadPoolExecutor
+    ) -> bool:
+        """Start what can be started, then wait for something; True when all is done."""
+        self._harvest()
+        self.wake.clear()
+        survey = self._survey()
+        if not survey.open and not survey.unsent and not self._busy():
+            return True
+        stop = self._reason_to_stop(survey)
+        for chunk in survey.open:
+            if chunk.number in self.ended and chunk.number not in self.collecting:
+                self._collect(collectors, chunk)
+        if stop is None:
+            for chunk in self._sendable(survey):
+                self._send(senders, chunk)
+        elif not survey.open and not self._busy():
+            raise stop
+        self._wait(survey)
+        return False
+
+    # ------------------------------------------------------------------ starting
+
+    def _send(self, pool: ThreadPoolExecutor, chunk: Chunk) -> None:
+        submit = self.host.steps.submit_chunk
+        self.sending[chunk.number] = self._start(
+            pool, lambda: submit(self.run.url, chunk.number, self.credentials)
+        )
+
+    def _collect(self, pool: ThreadPoolExecutor, chunk: Chunk) -> None:
+        collect = self.host.steps.collect_batch
+        self.collecting[chunk.number] = self._start(
+            pool, lambda: collect(self.run.url, chunk.number, self.credentials)
+        )
+
+    def _start(self, pool: ThreadPoolExecutor, work: Callable[[], Any]) -> Future[Any]:
+        future = pool.submit(contextvars.copy_context().run, work)
+        future.add_done_callback(lambda _: self._maybe_wake())
+        return future
+
+    def _maybe_wake(self) -> None:
+        """End the wait when nothing is under way any more, or something went wrong."""
+        done = [f for f in self._futures() if f.done()]
+        if len(done) == len(self._futures()) or any(f.exception() for f in done):
+            self.wake.set()
+
+    def _sendable(self, survey: _Survey) -> list[Chunk]:
+        """The next chunks that fit under the ceiling of requests in flight."""
+        now = datetime.now(UTC)
+        flying = sum(chunk.requests for chunk in survey.open)
+        flying += sum(c.requests for c in survey.chunks if c.number in self.sending)
+        chosen: list[Chunk] = []
+        for chunk in survey.unsent:
+            if chunk.number in self.sending or self._is_held(chunk, now):
+                continue
+            ceiling = self.run.job.advanced.max_requests_in_flight
+            if flying and flying + chunk.requests > ceiling:
+                break
+            flying += chunk.requests
+            chosen.append(chunk)
+        return chosen
+
+    def _is_held(self, chunk: Chunk, now: datetime) -> bool:
+        sent = self.not_before.get(chunk.number)
+        return sent is not None and sent.again_at is not None and sent.again_at > now
+
+    # ------------------------------------------------------------------- waiting
+
+    def _wait(self, survey: _Survey) -> None:
+        """Wait until something has happened: here, or by giving the process back."""
+        if self._busy() and not survey.open:
+            wait(self._futures(), return_when=FIRST_COMPLETED)
+            return
+        if not survey.open:
+            self._wait_to_send()
+            return
+        hold = self.host.holds_process or self._busy()
+        look = self.host.steps.poll_batches(
+            self.run.url,
+            self.credentials,
+            hold=hold,
+            being_collected=sorted(self.collecting),
+            wake=self.wake,
+            show=self.host.looked,
+        )
+        self.ended.update(look.ended)
+        if not look.ended and not hold:
+            held = [s.again_at for s in self.not_before.values() if s.again_at]
+            self.host.wait(min([look.next_look_at, *held]), look.message)
+
+    def _wait_to_send(self) -> None:
+        """Nothing is open and nothing may be sent yet."""
+        now = datetime.now(UTC)
+        held = [s for s in self.not_before.values() if s.again_at and s.again_at > now]
+        if held:
+            first = min(held, key=lambda sent: sent.again_at or now)
+            assert first.again_at is not None
+            message = f"Nothing can be sent yet: {first.why}. "
+            self.host.wait(
+                first.again_at, message + f"Next try {first.again_at:%H:%M:%S} UTC."
+            )
+
+    # ------------------------------------------------------------------- looking
+
+    def _survey(self) -> _Survey:
+        chunks = [c for r in self.run.rounds() for c in r.chunks]
+        return _Survey(chunks, self.run.dir.latest_records(), self.run.dir.collected())
+
+    def _busy(self) -> bool:
+        return any(not future.done() for future in self._futures())
+
+    def _futures(self) -> list[Future[Any]]:
+        return [*self.sending.values(), *self.collecting.values()]
+
+    def _harvest(self) -> None:
+        """Take in what was finished; errors of any piece of work are raised here."""
+        for number, sent in _finished(self.sending):
+            self.not_before.pop(number, None)
+            if sent.batch_id is None and sent.again_at is not None:
+                self.not_before[number] = sent
+            elif sent.batch_id is not None:
+                self.host.log(f"Batch {number + 1} is at Anthropic: {sent.batch_id}")
+        for number, part in _finished(self.collecting):
+            self.ended.discard(number)
+            if part is None:
+                self.host.log(f"Batch {number + 1} was not ours; looking for it again.")
+                continue
+            self.host.collected(number, part.rows)
+            self.host.log(_collected_in_words(number, part))
+
+    # ------------------------------------------------------------------ stopping
+
+    def _reason_to_stop(self, survey: _Survey) -> Exception | None:
+        """Why nothing more is sent, or no longer waited for."""
+        overdue = self._overdue(survey)
+        if overdue:
+            reason = "its message batch had not ended in time"
+            self.host.steps.write_output(self.run.url, "missing", reason)
+            hours = self.run.job.advanced.give_up_after_hours
+            raise GaveUpWaitingError(overdue, hours, self.run.job.output)
+        if survey.unsent and (invalid := self._mostly_invalid(survey)):
+            rows, of, example = invalid
+            if not survey.open and not self._busy():
+                reason = "not sent: most rows of the first batch were invalid requests"
+                self.host.steps.write_output(self.run.url, "skipped", reason)
+            return MostRowsInvalidError(rows, of, example, self.run.job.output)
+        return None
+
+    def _overdue(self, survey: _Survey) -> list[str]:
+        patience = timedelta(hours=self.run.job.advanced.give_up_after_hours)
+        now = datetime.now(UTC)
+        records = [survey.records[chunk.number] for chunk in survey.open]
+        return [
+            record.batch_id
+            for record in records
+            if isinstance(record, Submitted) and now > record.created_at + patience
+        ]
+
+    def _mostly_invalid(self, survey: _Survey) -> tuple[int, int, str] | None:
+        """Whether most of the first chunk came back as invalid requests."""
+        first = survey.chunks[0]
+        if first.number not in survey.collected:
+            return None
+        fs, path = storage.filesystem(self.run.dir.part_url(first.number))
+        part = pq.read_table(path, filesystem=fs, columns=["error_type", "error"])
+        invalid = part.filter(pc.equal(part["error_type"], "invalid_request_error"))
+        if 2 * invalid.num_rows <= part.num_rows:
+            return None
+        return invalid.num_rows, part.num_rows, str(invalid["error"][0].as_py())
+
+
+def _finished(futures: dict[int, Future[Any]]) -> list[tuple[int, Any]]:
+    done = [number for number, future in futures.items() if future.done()]
+    return [(number, futures.pop(number).result()) for number in done]
+
+
+def _collected_in_words(number: int, part: CollectedPart) -> str:
+    counts = ", ".join(f"{n:,} {s}" for s, n in sorted(part.by_status.items()))
+    message = f"Batch {number + 1} is collected: {part.rows:,} rows, {counts}."
+    odd = [
+        f"{count:,} {what}"
+        for count, what in (
+            (part.foreign, "foreign lines"),
+            (part.duplicates, "duplicate lines"),
+        )
+        if count
+    ]
+    return message + (f" Ignored: {', '.join(odd)}." if odd else "")

@@ -1,0 +1,246 @@
+"""The steps of a run, each by names alone: `tasks` makes Prefect tasks of them.
+
+Every step begins by asking the run directory whether its work is done, so calling it
+again, from any process and at any time, is safe.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from batchkit_tasks import patience, polling
+from batchkit_tasks.api import Api, Later
+from batchkit_tasks.collecting import CollectedPart, collect_chunk
+from batchkit_tasks.engine import Run
+from batchkit_tasks.errors import ForeignBatchError, ResultsGoneError
+from batchkit_tasks.parameters import Job
+from batchkit_tasks.part_files import write_part_without_answers
+from batchkit_tasks.planning import open_run, plan_first_round
+from batchkit_tasks.polling import Look
+from batchkit_tasks.records import Intended, Submitted
+from batchkit_tasks.rerun import plan_next_round
+from batchkit_tasks.sending import NotYet, Split, send_chunk, settle
+from batchkit_tasks.summary import RunSummary
+from batchkit_tasks.writing import write_run
+
+if TYPE_CHECKING:
+    from batchkit_tasks.credentials import AnthropicCredentials
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """What became of sending a chunk."""
+
+    chunk: int
+    batch_id: str | None
+    """Its message batch; None if there is none yet, or the chunk was split."""
+    again_at: datetime | None = None
+    """When to call again, if there is no batch yet."""
+    why: str = ""
+
+
+def stage_input(job: Job, *, flow_run_id: str | None = None) -> str:
+    """Find or create the run directory of a job, with its rows readable by position.
+
+    Args:
+        flow_run_id: The flow run that asks; tells runs apart with `reuse="nothing"`.
+
+    Returns:
+        URL of the run directory; the same for the same job over the same table.
+
+    Raises:
+        InputError: Something about the source, prompt, answer or output cannot work.
+            Nothing was sent.
+    """
+    return open_run(job, flow_run_id=flow_run_id)
+
+
+def plan_chunks(run: str) -> list[int]:
+    """Cut the table into the chunks of the first round of message batches.
+
+    Returns:
+        The chunks' numbers.
+
+    Raises:
+        SourceChangedError: The source is not the table that the run was opened for.
+    """
+    return [chunk.number for chunk in plan_first_round(Run(run)).chunks]
+
+
+def plan_rerun(run: str) -> list[int]:
+    """Cut the failed rows that are worth another attempt into new chunks.
+
+    Returns:
+        The new chunks' numbers; none if no row is to be sent again.
+
+    Raises:
+        CreditExhaustedError: Rows were refused because the credit is used up.
+    """
+    planned = plan_next_round(Run(run))
+    return [chunk.number for chunk in planned.chunks] if planned else []
+
+
+def submit_chunk(run: str, chunk: int, credentials: AnthropicCredentials) -> Sent:
+    """Create the message batch of a chunk, exactly once.
+
+    Short waits (a busy API, a create whose answer was lost) are slept through. Safe to
+    call again: a chunk that has a batch gets no second one.
+
+    Returns:
+        The batch's id, or when to call again.
+
+    Raises:
+        RefusedError: The API said no; nothing was created for this chunk.
+        SourceChangedError: The table is not the one that was planned.
+    """
+    opened = Run(run)
+    wanted = opened.chunk(chunk)
+    limit = datetime.now(UTC) + patience.held_in_process()
+    with Api(credentials) as api:
+        api.preflight()
+        while True:
+            match send_chunk(opened, wanted, api):
+                case Submitted(batch_id=batch_id):
+                    return Sent(chunk, batch_id)
+                case Split(why):
+                    return Sent(chunk, None, why=why)
+                case NotYet(at, why):
+                    if at > limit:
+                        return Sent(chunk, None, again_at=at, why=why)
+                    _sleep_until(at)
+
+
+def poll_batches(
+    run: str,
+    credentials: AnthropicCredentials,
+    *,
+    hold: bool = False,
+    being_collected: Iterable[int] = (),
+    wake: threading.Event | None = None,
+    show: Callable[[Look], None] | None = None,
+) -> Look:
+    """Look at all open batches of the run; with `hold`, until one has ended.
+
+    Args:
+        hold: Wait in this process, looking at growing intervals.
+        being_collected: Chunks whose end is known already.
+        wake: Set by others to end the wait early.
+        show: Called after each look.
+
+    Raises:
+        KeyRefusedError: The key cannot read the batches. They go on.
+        PollingError: The API does not know a batch of ours.
+    """
+    opened = Run(run)
+    known = set(being_collected)
+    check_every = timedelta(seconds=opened.job.advanced.check_every_seconds)
+    with Api(credentials) as api:
+        while True:
+            found = polling.look(
+                api,
+                opened.dir.latest_records(),
+                opened.dir.collected() | known,
+                check_every=check_every,
+            )
+            if show:
+                show(found)
+            if not hold or found.ended or _woken(wake, found.next_look_at):
+                return found
+
+
+def collect_batch(
+    run: str, chunk: int, credentials: AnthropicCredentials
+) -> CollectedPart | None:
+    """Fetch the results of a chunk's ended batch into a part of the run directory.
+
+    Safe to call again. Rows without a line, after some patience, become `missing`;
+    results that the API has deleted make all rows `missing`, with that reason.
+
+    Returns:
+        Counts; None if the batch turned out not to be ours (its chunk is submitted, or
+        looked for, again by `submit_chunk`).
+
+    Raises:
+        ResultsUnreadableError: The results could not be read to the end; they stay.
+    """
+    opened = Run(run)
+    wanted = opened.chunk(chunk)
+    with Api(credentials) as api:
+        try:
+            return collect_chunk(opened, wanted, api)
+        except ForeignBatchError:
+            return None
+        except ResultsGoneError as gone:
+            write_part_without_answers(
+                opened, wanted, "missing", str(gone), "results_gone"
+            )
+            return CollectedPart(
+                chunk=chunk,
+                batch_id=gone.batch_id,
+                rows=wanted.requests,
+                by_status={"missing": wanted.requests},
+                lines=0,
+                foreign=0,
+                duplicates=0,
+                missing=wanted.requests,
+                cost_usd=None,
+            )
+
+
+def write_output(run: str, absent_status: str = "", reason: str = "") -> RunSummary:
+    """Join the answers to their rows and write the output table.
+
+    Safe to call again.
+
+    Args:
+        absent_status: What rows without results get; by default such a row is an error.
+        reason: Why they have none.
+
+    Raises:
+        RowsLostError: A row has neither an answer nor a reason. Nothing was written.
+    """
+    return write_run(Run(run), absent_status, reason)
+
+
+def cancel_batches(run: str, credentials: AnthropicCredentials) -> list[str]:
+    """Ask the API to cancel every batch of the run that may still be running.
+
+    What has finished by then keeps its answer; canceled requests are not billed. Safe
+    to call again.
+
+    Returns:
+        The ids of the batches that are canceling now.
+    """
+    opened = Run(run)
+    collected = opened.dir.collected()
+    canceling: list[str] = []
+    with Api(credentials) as api:
+        for chunk, record in opened.dir.latest_records().items():
+            if isinstance(record, Intended):  # a create whose answer was lost
+                record = settle(opened, record, api)
+            if chunk in collected or not isinstance(record, Submitted):
+                continue
+            found = api.retrieve(record.batch_id)
+            if isinstance(found, Later) or not found.has_ended:
+                found = api.cancel(record.batch_id)
+            if isinstance(found, Later) or not found.has_ended:
+                canceling.append(record.batch_id)
+    return canceling
+
+
+def _sleep_until(moment: datetime) -> None:
+    time.sleep(max(0.0, (moment - datetime.now(UTC)).total_seconds()))
+
+
+def _woken(wake: threading.Event | None, until: datetime) -> bool:
+    """Sleep until the next look; True if others ended the wait."""
+    seconds = max(0.0, (until - datetime.now(UTC)).total_seconds())
+    if wake is None:
+        time.sleep(seconds)
+        return False
+    return wake.wait(seconds)

@@ -1,0 +1,1 @@
+"""Flows to deploy: `batch_table` runs a model over a table, `sweep` looks after runs."""
