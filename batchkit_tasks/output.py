@@ -13,17 +13,14 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 
 from batchkit_tasks import storage
+from batchkit_tasks.arrow_compute import pc
 from batchkit_tasks.errors import RowsLostError
 from batchkit_tasks.output_counts import COST_FIELD, TOKEN_FIELDS, OutputCounts
 from batchkit_tasks.pandas_metadata import with_columns, without_columns
 from batchkit_tasks.parts import META_FIELDS, Parts, Positions
 from batchkit_tasks.table_writer import TableWriter
-
-pc: Any = pyarrow.compute
-"""Its stubs refuse plain values, which the functions take."""
 
 ROWS_PER_GROUP: Final = 10_000
 """Rows of a window and of a row group, unless they are long."""

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
-import pyarrow.compute
 
-pc: Any = pyarrow.compute
-"""Its stubs refuse plain values, which the functions take."""
+from batchkit_tasks.arrow_compute import pc
 
 NOT_SENT: Final = frozenset(("skipped", "oversized"))
 """The statuses of rows that were not sent."""

@@ -15,16 +15,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute
 import pyarrow.parquet as pq
 
 from batchkit_tasks import storage
+from batchkit_tasks.arrow_compute import pc
 from batchkit_tasks.errors import RecordUnreadableError
 from batchkit_tasks.output_counts import COST_FIELD, TOKEN_FIELDS
 from batchkit_tasks.records import Chunk
-
-pc: Any = pyarrow.compute
-"""Its stubs refuse plain values, which the functions take."""
 
 MAX_OPEN_PARTS: Final = 4
 """Parts kept in memory. A window of rows touches about two of the first round and one
