@@ -38,6 +38,7 @@ class TypedReader:
         self._validator = validator
         self._decode = None if fast is None else msgspec.json.Decoder(fast).decode
         self._exact = [shape.exact for shape in shapes.values()]
+        self._all_exact = all(self._exact)
         self._nothing = (None,) * len(shapes)
 
     def read(self, texts: Sequence[str | None]) -> ParsedAnswers:
@@ -66,7 +67,7 @@ class TypedReader:
 
     def _values(self, answer: Any) -> tuple[Any, ...]:
         values = msgspec.structs.astuple(answer)
-        if all(self._exact) and msgspec.UNSET not in values:
+        if self._all_exact and msgspec.UNSET not in values:
             return values
         return tuple(
             None if value is msgspec.UNSET else value if exact else _builtin(value)
