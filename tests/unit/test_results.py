@@ -1,4 +1,4 @@
-"""Which row a result becomes: every type, stop reason and block of the API."""
+"""Which status a result gets: every type and stop reason, and what may go again."""
 
 from __future__ import annotations
 
@@ -7,20 +7,13 @@ from typing import Any
 
 import pytest
 
-from batchkit_tasks.answers import answer_format, as_answer
-from batchkit_tasks.parameters import ColumnsAnswer, OutputColumn, TextAnswer
-from batchkit_tasks.pricing import Prices
-from batchkit_tasks.rates import Usage
+from batchkit_tasks.parameters import ColumnsAnswer, OutputColumn
 from batchkit_tasks.results import (
-    PART_SCHEMA,
-    answer_columns,
     is_credit_message,
-    part_schema,
     retry_kind,
 )
 from tests.made_results import (
     MODEL,
-    USAGE,
     collect,
     errored,
     line,
@@ -33,9 +26,6 @@ TYPED = ColumnsAnswer(
     columns=[OutputColumn(name="label"), OutputColumn(name="score", type="number")]
 )
 FITTING = '{"label":"a","score":1}'
-
-
-# ------------------------------------------------------------------ result types
 
 
 def test_a_succeeded_result_keeps_text_tokens_and_cost():
@@ -149,9 +139,6 @@ def test_a_row_without_a_line_is_missing_and_its_cost_unknown():
     assert found.missing == 1
 
 
-# ------------------------------------------------------------------ stop reasons
-
-
 @pytest.mark.parametrize(
     "reason", ["end_turn", "stop_sequence", "tool_use", None, "new"]
 )
@@ -209,255 +196,6 @@ def test_a_paused_turn_is_not_an_answer():
 
     assert (row["status"], row["response"]) == ("paused", None)
     assert "Let me look" in row["error"]
-
-
-# ----------------------------------------------------------------- content blocks
-
-
-def test_text_blocks_are_joined_and_thinking_is_not_text():
-    content = [
-        {"type": "thinking", "thinking": "Hm", "signature": "x"},
-        {"type": "redacted_thinking", "data": "x"},
-        text_block("A"),
-        {"type": "text", "text": "B", "citations": None},
-    ]
-
-    row = row_of(succeeded(content=content))
-
-    assert (row["response"], row["raw"]) == ("AB", None)
-
-
-@pytest.mark.parametrize(
-    "block",
-    [
-        {
-            "type": "tool_use",
-            "id": "toolu_01",
-            "name": "f",
-            "input": {"ü": [1, 2.5]},
-            "caller": {"type": "direct"},
-        },
-        {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}},
-        {"type": "web_search_tool_result", "tool_use_id": "s", "content": []},
-        {"type": "hologram", "text": {"not": "a text"}},
-        {"type": "hologram", "text": "of something else"},
-        {"no": "type"},
-    ],
-)
-def test_a_message_without_text_gives_its_content_as_json(block: dict[str, Any]):
-    result = succeeded(content=[block])
-
-    row = row_of(result)
-
-    assert row["status"] == "succeeded"
-    assert json.loads(row["response"]) == [block]
-    assert json.loads(row["raw"]) == result
-    assert ": " not in row["response"]
-
-
-def test_text_beside_unknown_blocks_is_the_answer_and_the_rest_is_kept():
-    content = [{"type": "hologram", "data": 1}, text_block("A"), {"type": "x"}]
-
-    row = row_of(succeeded(content=content))
-
-    assert row["response"] == "A"
-    assert json.loads(row["raw"])["message"]["content"] == content
-
-
-@pytest.mark.parametrize(
-    "content", [[], None, [{"type": "thinking", "thinking": "Hm"}]]
-)
-def test_a_message_that_says_nothing_is_an_empty_text(content: Any):
-    row = row_of(succeeded(content=content))
-
-    assert (row["status"], row["response"]) == ("succeeded", "")
-
-
-def test_content_that_is_a_plain_text_is_read():
-    assert row_of(succeeded(content="Hello"))["response"] == "Hello"
-
-
-def test_half_characters_are_replaced_and_the_row_is_kept():
-    data = line(0, succeeded("X")).replace(b'"X"', rb'"a\ud83d b \ud83e\udd8a"')
-
-    row = collect(data).part.to_pylist()[0]
-
-    assert (row["status"], row["response"]) == ("succeeded", "a\ufffd b 🦊")
-
-
-# ---------------------------------------------------------------- typed answers
-
-
-def test_a_fitting_answer_fills_its_columns():
-    row = row_of(succeeded(FITTING), answer=TYPED)
-
-    assert (row["status"], row["label"], row["score"]) == ("succeeded", "a", 1.0)
-    assert row["error"] is None
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ('{"label":"a"}', "'score' is a required property"),
-        ('{"label":"a","score":"high"}', "$.score: 'high' is not of type 'number'"),
-        ("Well, positive.", "not JSON"),
-    ],
-)
-def test_an_answer_that_does_not_fit_is_told_with_its_text(text: str, told: str):
-    row = row_of(succeeded(text), answer=TYPED)
-
-    assert (row["status"], row["error_type"]) == ("invalid_answer", "invalid_answer")
-    assert row["error"].startswith("does not fit the schema: ")
-    assert told in row["error"]
-    assert row["error"].endswith(f"; the answer: {text}")
-    assert row["label"] is None
-    assert row["cost_usd"] == 0.01
-
-
-def test_an_empty_typed_answer_is_invalid():
-    row = row_of(succeeded(content=[]), answer=TYPED)
-
-    assert row["status"] == "invalid_answer"
-    assert row["error"].endswith("the answer is empty")
-
-
-def test_answer_columns_may_be_called_like_columns_of_the_part():
-    schema = {"type": "object", "properties": {"model": {"type": "string"}}}
-    answer = answer_format(as_answer(schema))
-
-    row = row_of(succeeded('{"model":"T"}'), answer=answer)
-
-    assert answer_columns(answer) == ("answer:model",)
-    assert (row["answer:model"], row["model"]) == ("T", MODEL)
-
-
-def test_a_part_has_the_answer_between_error_and_model():
-    schema = part_schema(answer_format(TextAnswer(column="r")))
-
-    assert schema.names[:6] == [
-        "position",
-        "status",
-        "error_type",
-        "error",
-        "r",
-        "model",
-    ]
-    assert len(schema) == len(PART_SCHEMA) + 1
-
-
-def test_a_part_without_rows_has_its_columns():
-    assert collect(b"", []).part.num_rows == 0
-
-
-# ------------------------------------------------------------------------ usage
-
-
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        (
-            {"cache_creation": {"ephemeral_5m_input_tokens": 7,
-                                "ephemeral_1h_input_tokens": 9}},
-            (7, 9, 0),
-        ),
-        ({"cache_creation": None, "cache_creation_input_tokens": 5}, (5, None, 0)),
-        (
-            {"cache_creation": {"ephemeral_1h_input_tokens": 3},
-             "cache_creation_input_tokens": 5},
-            (2, 3, 0),
-        ),
-        (
-            {"cache_creation": {}, "cache_creation_input_tokens": None,
-             "cache_read_input_tokens": None},
-            (None, None, None),
-        ),
-        ({"cache_read_input_tokens": 4}, (0, 0, 4)),
-    ],
-)  # fmt: skip
-def test_cache_tokens_are_read_in_each_form(changes: Any, expected: Any):
-    row = row_of(succeeded(usage=USAGE | changes))
-
-    names = (
-        "cache_creation_5m_tokens",
-        "cache_creation_1h_tokens",
-        "cache_read_tokens",
-    )
-    assert tuple(row[name] for name in names) == expected
-
-
-def test_null_and_absent_usage_fields_and_extra_keys_do_no_harm():
-    usage = {"input_tokens": 1, "output_tokens": 2, "moon_tokens": {"full": 3}}
-    nulls = dict.fromkeys(USAGE) | usage
-
-    assert row_of(succeeded(usage=usage))["cost_usd"] == 0.01
-    assert row_of(succeeded(usage=nulls))["input_tokens"] == 1
-
-
-@pytest.mark.parametrize(
-    "usage", [None, {}, {"input_tokens": 5}, {"input_tokens": None, "output_tokens": 1}]
-)
-def test_without_both_counts_the_cost_is_unknown(usage: Any):
-    assert row_of(succeeded(usage=usage))["cost_usd"] is None
-
-
-@pytest.mark.parametrize("count", [-1, 2**60, 2**70, "12", 1.5, True, [1]])
-def test_a_nonsensical_count_is_no_count(count: Any):
-    row = row_of(succeeded(usage=USAGE | {"input_tokens": count}))
-
-    assert (row["status"], row["input_tokens"], row["cost_usd"]) == (
-        "succeeded",
-        None,
-        None,
-    )
-
-
-def test_a_whole_number_with_a_point_is_a_count():
-    row = row_of(succeeded(usage=USAGE | {"input_tokens": 12.0}))
-
-    assert row["input_tokens"] == 12
-
-
-def test_the_price_sees_all_that_was_used():
-    seen: list[tuple[str, Usage]] = []
-    usage = USAGE | {
-        "cache_creation": {
-            "ephemeral_5m_input_tokens": 1,
-            "ephemeral_1h_input_tokens": 2,
-        },
-        "cache_read_input_tokens": 3,
-        "inference_geo": "us",
-        "server_tool_use": {"web_search_requests": 4, "web_fetch_requests": 5},
-    }
-
-    row_of(succeeded(usage=usage), price=lambda m, u: seen.append((m, u)))
-
-    expected = Usage(
-        input_tokens=100,
-        output_tokens=10,
-        cache_creation_5m=1,
-        cache_creation_1h=2,
-        cache_read=3,
-        inference_geo="us",
-        web_searches=4,
-        service_tier="batch",
-    )
-    assert seen == [(MODEL, expected)]
-
-
-def test_a_refusal_with_empty_content_costs_nothing():
-    empty = row_of(succeeded(content=[], stop_reason="refusal"))
-    late = row_of(succeeded("I was about to", stop_reason="refusal"))
-
-    assert (empty["cost_usd"], late["cost_usd"]) == (0.0, 0.01)
-
-
-def test_an_unknown_price_stays_unknown():
-    row = row_of(succeeded(model="claude-nova-9"), price=Prices().cost)
-
-    assert (row["status"], row["cost_usd"]) == ("succeeded", None)
-
-
-# ------------------------------------------------------------------- sent again
 
 
 @pytest.mark.parametrize(
