@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,7 @@ from batchkit_tasks.errors import RowsLostError
 from batchkit_tasks.output_counts import COST_FIELD, TOKEN_FIELDS, OutputCounts
 from batchkit_tasks.pandas_metadata import with_columns, without_columns
 from batchkit_tasks.parts import META_FIELDS, Parts, Positions
+from batchkit_tasks.rows import Rows
 from batchkit_tasks.table_writer import TableWriter
 
 ROWS_PER_GROUP: Final = 10_000
@@ -36,26 +37,6 @@ META: Final = pa.field("_meta", pa.struct(META_STRUCT))
 FAILED_ROWS_KEY: Final = b"batchkit.failed_rows"
 """Schema metadata of a table of failed rows: its `_status` and `_error` are our own
 marks, not columns of the user's, when it is fed in again."""
-
-
-class RowReader(Protocol):
-    """A table that is read by position."""
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The table's schema, with its metadata."""
-        ...
-
-    @property
-    def num_rows(self) -> int:
-        """Rows of the whole table."""
-        ...
-
-    def read(
-        self, start: int, stop: int, columns: Sequence[str] | None = None
-    ) -> pa.Table:
-        """Rows `start` (inclusive) to `stop` (exclusive)."""
-        ...
 
 
 def failed_rows_url(url: str) -> str:
@@ -76,8 +57,8 @@ def own_columns(schema: pa.Schema) -> pa.Schema:
 
 def write_table(
     *,
-    rows: RowReader,
-    fates: RowReader,
+    rows: Rows,
+    fates: Rows,
     parts: Parts,
     to_url: str,
     failed_url: str | None = None,

@@ -42,7 +42,7 @@ class TableRows:
         return rows if columns is None else rows.select(list(columns))
 
 
-def numbered(rows: int) -> TableRows:
+def numbered(rows: int) -> Any:
     """A table with one column `n`, the row numbers."""
     return TableRows(pa.table({"n": pa.array(range(rows), pa.int64())}))
 

@@ -49,7 +49,7 @@ def write(
     parts: list[Part],
     *,
     absent: tuple[Absent, ...] = (),
-    fates: TableRows | None = None,
+    fates: Any = None,
     window_rows: int | None = None,
 ) -> OutputCounts:
     return write_table(
@@ -449,7 +449,7 @@ def test_failed_rows_are_gathered_into_few_row_groups(tmp_path: Path):
 def test_failed_rows_that_are_fed_in_again_give_the_users_columns(tmp_path: Path):
     rows = {1: {"status": "expired", "error": "expired"}}
     write(tmp_path, 2, [part(tmp_path, chunk(0, (0, 2)), rows=rows)])
-    failed = TableRows(read(tmp_path / "out.failed.parquet"))
+    failed: Any = TableRows(read(tmp_path / "out.failed.parquet"))
 
     write_table(
         rows=failed,
@@ -502,7 +502,7 @@ def test_an_interrupted_writing_leaves_the_old_tables_whole(tmp_path: Path, at: 
     made = part(tmp_path, chunk(0, (0, 6)), rows=rows)
     write(tmp_path, 6, [made])
     before = {p.name: p.read_bytes() for p in tmp_path.glob("*.parquet")}
-    table = Interrupts(numbered(6).table)
+    table: Any = Interrupts(numbered(6).table)
     table.at = at
 
     with pytest.raises(KeyboardInterrupt):
