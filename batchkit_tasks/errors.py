@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from typing import Any
 
 
 class BatchkitError(Exception):
@@ -173,6 +174,20 @@ class KeyRefusedError(RefusedError):
         )
 
 
+class NotSentError(BatchkitError):
+    """The API could not be reached, or stayed too busy."""
+
+    def __init__(self, why: str, seconds: float) -> None:
+        super().__init__(why, seconds)
+        self.why, self.seconds = why, seconds
+
+    def __str__(self) -> str:
+        return (
+            f"The API did not take the batch for {self.seconds:,.0f} seconds "
+            f"({self.why}). Nothing was created and nothing is billed; try again later."
+        )
+
+
 class SpendLimitError(RefusedError):
     """A spend limit of the organization or workspace is reached."""
 
@@ -238,19 +253,20 @@ class SubmissionUncertainError(BatchkitError):
     """No answer came to a create: a batch may exist and be billed."""
 
     def __init__(
-        self, rows: str, requests: int, since: str, candidates: Sequence[str]
+        self, why: str, requests: int, since: str, candidates: Sequence[str]
     ) -> None:
-        super().__init__(rows, requests, since, tuple(candidates))
-        self.rows, self.requests, self.since = rows, requests, since
+        super().__init__(why, requests, since, tuple(candidates))
+        self.why, self.requests, self.since = why, requests, since
         self.candidates = tuple(candidates)
 
     def __str__(self) -> str:
         found = ", ".join(self.candidates) or "none listed so far"
         return (
-            f"No answer to creating the batch for rows {self.rows}; it may exist and be "
-            f"billed. Batches created since {self.since} with {self.requests:,} "
-            f"requests: {found}. Nothing was sent again for these rows. Start the run "
-            "again: it looks for the batch and goes on."
+            f"No answer to creating a batch of {self.requests:,} requests ({self.why}); "
+            f"it may exist and be billed. Batches of that size created since "
+            f"{self.since}: {found}. Nothing was sent again. If one of them is yours, "
+            "pass its id to poll_and_retrieve; if none is listed after some minutes, "
+            "submit again."
         )
 
 
@@ -299,6 +315,23 @@ class ResultsUnreadableError(BatchkitError):
             f"The results of {self.batch_id} could not be read: {self.problem}. They "
             "stay at the API for 29 days; start the run again and it reads them again. "
             "Nothing is lost and nothing is sent twice."
+        )
+
+
+class ResultsShortError(ResultsUnreadableError):
+    """Some requests of a batch have no line in its results, however often read."""
+
+    def __init__(self, batch_id: str, results: dict[str, Any], requests: int) -> None:
+        problem = f"{len(results):,} of {requests:,} requests have a line"
+        BatchkitError.__init__(self, batch_id, results, requests)
+        self.batch_id, self.problem = batch_id, problem
+        self.results, self.requests = results, requests
+
+    def __str__(self) -> str:
+        return (
+            f"The results of {self.batch_id} come short: {self.problem}. Those are in "
+            "this error's `results`. The batch stays at the API for 29 days; reading it "
+            "again costs nothing."
         )
 
 
