@@ -70,6 +70,7 @@ async def meet(
         answer = await proceed()
         return HalfAnswer(answer.body, answer.status_code, dict(answer.headers))
     if kind in ("slow", "accepted_then_slow"):
+        await request.body()  # it has arrived, even if the client leaves meanwhile
         return await _late(proceed, seconds, accepted=kind != "slow")
     if kind.startswith("accepted_then_"):
         await proceed()
