@@ -28,6 +28,7 @@ from batchkit_tasks.errors import (
 )
 from batchkit_tasks.hosts import Host
 from batchkit_tasks.records import Chunk, ChunkRecord, Submitted
+from batchkit_tasks.results import is_credit_message
 from batchkit_tasks.steps import Sent
 from batchkit_tasks.summary import RunSummary
 from batchkit_tasks.verdict import judge
@@ -279,13 +280,18 @@ class _Round:
             self.host.steps.write_output(self.run.url, "missing", reason)
             hours = self.run.job.advanced.give_up_after_hours
             raise GaveUpWaitingError(overdue, hours, self.run.job.output)
-        if survey.unsent and (invalid := self._mostly_invalid(survey)):
+        if self._first_round(survey.unsent) and (
+            invalid := self._mostly_invalid(survey)
+        ):
             rows, of, example = invalid
             if not survey.open and not self._busy():
                 reason = "not sent: most rows of the first batch were invalid requests"
                 self.host.steps.write_output(self.run.url, "skipped", reason)
             return MostRowsInvalidError(rows, of, example, self.run.job.output)
         return None
+
+    def _first_round(self, chunks: list[Chunk]) -> list[Chunk]:
+        return [chunk for chunk in chunks if chunk.attempt == 1 and not chunk.expiries]
 
     def _overdue(self, survey: _Survey) -> list[str]:
         patience = timedelta(hours=self.run.job.advanced.give_up_after_hours)
@@ -305,6 +311,9 @@ class _Round:
         fs, path = storage.filesystem(self.run.dir.part_url(first.number))
         part = pq.read_table(path, filesystem=fs, columns=["error_type", "error"])
         invalid = part.filter(pc.equal(part["error_type"], "invalid_request_error"))
+        invalid = invalid.filter(
+            [not is_credit_message(error) for error in invalid["error"].to_pylist()]
+        )
         if 2 * invalid.num_rows <= part.num_rows:
             return None
         return invalid.num_rows, part.num_rows, str(invalid["error"][0].as_py())
