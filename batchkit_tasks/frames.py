@@ -6,6 +6,7 @@ The caller's frame is kept and only gets new columns, so that whatever it is mad
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -101,18 +102,14 @@ def _from_pandas(df: Any, needed: Collection[str] | None) -> pa.Table:
     _check_labels(names)
     frame = df.set_axis(names, axis=1)
     frame.attrs = {}  # they may hold anything; the caller's frame keeps them
-    left_out = _inconvertible(
-        ((name, frame[name]) for name in names), needed, _pandas_column
-    )
-    frame = frame.drop(columns=left_out)
+    with contextlib.suppress(*_CANNOT_CONVERT):
+        return pa.Table.from_pandas(frame)
+    columns = ((name, frame[name]) for name in names)
+    frame = frame.drop(columns=_inconvertible(columns, needed, pa.Array.from_pandas))
     try:
         return pa.Table.from_pandas(frame)
     except _CANNOT_CONVERT:  # the index; it comes back with the caller's frame
         return pa.Table.from_pandas(frame, preserve_index=False)
-
-
-def _pandas_column(column: Any) -> None:
-    pa.Array.from_pandas(column)
 
 
 def _texts_of(labels: Any) -> list[str]:
@@ -155,6 +152,8 @@ def _from_polars(df: Any, needed: Collection[str] | None) -> pa.Table:
     oldest = polars.CompatLevel.oldest()  # newer levels give types Parquet lacks
 
     def convert(column: Any) -> None:
+        if column.dtype == polars.Object:  # it would give their addresses in memory
+            raise TypeError("Python objects")
         column.to_arrow(compat_level=oldest)
 
     columns = ((name, df.get_column(name)) for name in df.columns)
@@ -198,8 +197,7 @@ def _inconvertible(
                 raise ParameterError(
                     "df",
                     f"Column {name} has values that Arrow cannot hold in one column "
-                    f"({error}). Convert it first, such as with df[{name!r}] = "
-                    f"df[{name!r}].astype(str).",
+                    f"({error}). Convert it to text or another plain type first.",
                 ) from error
             found.append(name)
     return found
