@@ -36,7 +36,7 @@ from batchkit_tasks.errors import SourceError
 from batchkit_tasks.source_files import Listing, delimiter, open_text
 from batchkit_tasks.text_tables import TextTable, not_utf8
 
-BLOCK_BYTES: Final = 8_000_000
+BLOCK_BYTES: Final = 2_000_000
 """Read at a time."""
 
 MAX_BLOCK_BYTES: Final = 1_024_000_000
@@ -47,7 +47,7 @@ _PATTERNS: Final = (
     (pa.int64(), "^(0|-?[1-9][0-9]{0,17})$"),
     (
         pa.float64(),
-        r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,17})?([eE][+-]([0-9]{1,2}|[12][0-9]{2}))?$",
+        r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,17})?([eE][+-]([0-9]{1,2}|1[0-9]{2}|2[0-8][0-9]))?$",
     ),
     (pa.bool_(), "^(true|True|TRUE|false|False|FALSE)$"),
 )

@@ -19,6 +19,7 @@ Texts are never taken for dates. Empty lines are passed over.
 from __future__ import annotations
 
 import lzma
+import math
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from batchkit_tasks.errors import SourceError
 from batchkit_tasks.source_files import Listing, open_text
 from batchkit_tasks.text_tables import TextTable, not_utf8
 
-BLOCK_BYTES: Final = 8_000_000
+BLOCK_BYTES: Final = 2_000_000
 """Read at a time."""
 
 _BOM: Final = b"\xef\xbb\xbf"
@@ -101,7 +102,7 @@ def _kind(raw: bytes) -> str:
 
 def _number_kind(raw: bytes) -> str:
     if b"." in raw or b"e" in raw or b"E" in raw:
-        return "float"
+        return "float" if math.isfinite(float(raw)) else "json"
     digits = len(raw.lstrip(b"-"))
     return "int" if digits <= 15 else "long" if digits <= 18 else "json"
 
@@ -197,7 +198,7 @@ def _decoded(listing: Listing, path: str, file: IO[bytes]) -> Iterator[list[Line
         try:
             block.decode()  # values are passed on unread, and must be UTF-8 all the same
             yield [_decode_line(text) for text in texts if text.strip()]
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise _explained(listing, path, texts, number) from None
         number += len(texts)
 
@@ -227,6 +228,10 @@ def _explained(
         except UnicodeDecodeError:
             wrong = not_utf8(listing.url, path, open_text(listing.fs, path))
             return wrong or SourceError(listing.url, f"{path} changed meanwhile.")
+        except RecursionError:
+            return SourceError(
+                listing.url, f"{path}, line {at:,} is nested too deeply."
+            )
         except msgspec.ValidationError as error:
             return SourceError(
                 listing.url, f"{path}, line {at:,} is not a JSON object: {error}."

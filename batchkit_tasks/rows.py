@@ -15,6 +15,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any, Final, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -90,14 +91,23 @@ class Rows:
     def take(
         self, ranges: Iterable[tuple[int, int]], columns: Sequence[str] | None = None
     ) -> pa.Table:
-        """Give the rows of ascending ranges (start inclusive, stop exclusive)."""
-        names = tuple(self.schema.names if columns is None else columns)
-        parts: list[pa.RecordBatch] = []
-        for start, stop in ranges:
-            if not 0 <= start <= stop <= self.num_rows:
-                raise ValueError(f"rows {start} to {stop} of {self.num_rows}")
-            parts += self._read(start, stop, names)
-        return self._table(parts, names)
+        """Give the rows of ascending ranges (start inclusive, stop exclusive).
+
+        Raises:
+            ValueError: There are no such rows.
+        """
+        names = list(self.schema.names if columns is None else columns)
+        read = names or self.schema.names[:1]
+        at_once = self._reader(0, tuple(read)).batch_rows
+        tables = [self.read(0, 0, read)]
+        for group in _near_each_other(ranges, at_once):
+            start, stop = group[0][0], group[-1][1]
+            table = self.read(start, stop, read)
+            wanted = np.concatenate([np.arange(a, b) for a, b in group]) - start
+            # Few rows are copied: a slice keeps all rows around it in memory.
+            whole = len(table) == len(wanted) >= at_once
+            tables.append(table if whole else table.take(wanted))
+        return pa.concat_tables(tables).select(names)
 
     def close(self) -> None:
         """Close the files; reading opens them again."""
@@ -141,6 +151,20 @@ class Rows:
             return opened.metadata.num_rows
 
 
+def _near_each_other(
+    ranges: Iterable[tuple[int, int]], most_rows: int
+) -> Iterator[list[tuple[int, int]]]:
+    """Group ranges that lie within so many rows; a longer one is a group of its own."""
+    group: list[tuple[int, int]] = []
+    for start, stop in ranges:
+        if group and stop - group[0][0] > most_rows:
+            yield group
+            group = []
+        group.append((start, stop))
+    if group:
+        yield group
+
+
 def _open(file: SourceFile, options: dict[str, Any] | None) -> pq.ParquetFile:
     fs, path = filesystem(file.url, options)
     return open_parquet(fs, path)
@@ -166,7 +190,7 @@ class _Reader:
         self._starts = [0, *accumulate(group.num_rows for group in groups)]
         encoded = sum(group.total_byte_size for group in groups)
         row_bytes = max(encoded // max(metadata.num_rows, 1), 1)
-        self._batch_rows = max(1, min(BATCH_BYTES // row_bytes, MAX_BATCH_ROWS))
+        self.batch_rows = max(1, min(BATCH_BYTES // row_bytes, MAX_BATCH_ROWS))
         self._restart(0)
 
     def read(self, start: int, stop: int) -> list[pa.RecordBatch]:
@@ -204,7 +228,7 @@ class _Reader:
         self._batches: Iterator[pa.RecordBatch] = iter(())
         if groups:
             self._batches = self._file.iter_batches(
-                self._batch_rows, row_groups=groups, columns=self._columns
+                self.batch_rows, row_groups=groups, columns=self._columns
             )
 
     def _drop_before(self, start: int) -> None:

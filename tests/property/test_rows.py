@@ -32,6 +32,9 @@ def table_of(layout: list[tuple[int, int]]) -> Generator[tuple[Rows, pa.Table]]:
                     "id": pa.array(ids, pa.int64()),
                     "a.b": pa.array([f"t{i}" for i in ids], pa.string()),
                     "c": pa.array([[i] for i in ids], pa.list_(pa.int64())),
+                    "d": pa.array([f"t{i % 3}" for i in ids], pa.string()).cast(
+                        pa.dictionary(pa.int32(), pa.string())
+                    ),
                 }
             )
             pq.write_table(
@@ -80,13 +83,22 @@ def test_windows_cover_every_row_once_and_in_order(
 def test_taken_ranges_are_these_rows(
     layout: list[tuple[int, int]], data: st.DataObject
 ):
-    with table_of(layout) as (rows, whole):
+    batch = data.draw(st.sampled_from([1, 5, 8192]))
+    with (
+        mock.patch.object(rows_module, "MAX_BATCH_ROWS", batch),
+        table_of(layout) as (rows, whole),
+    ):
         cuts = sorted(data.draw(st.sets(st.integers(0, whole.num_rows), max_size=12)))
         ranges = list(zip(cuts[::2], cuts[1::2], strict=False))
 
-        taken = rows.take(ranges, ["id"])
+        taken = rows.take(ranges)
 
-    assert taken["id"].to_pylist() == [i for a, b in ranges for i in range(a, b)]
+        positions = [i for a, b in ranges for i in range(a, b)]
+        assert taken["id"].to_pylist() == positions
+        assert taken.to_pylist() == [
+            whole.slice(i, 1).to_pylist()[0] for i in positions
+        ]
+        assert rows.take(ranges, []).num_rows == len(positions)
 
 
 def test_rows_that_are_not_there_are_refused():

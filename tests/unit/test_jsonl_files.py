@@ -35,6 +35,7 @@ def refusal(tmp_path: Path, data: str | bytes, name: str = "a.jsonl") -> str:
         ("999999999999999999 1", pa.int64(), [999999999999999999, 1]),
         ("1 2.5", pa.float64(), [1.0, 2.5]),
         ("1e3", pa.float64(), [1000.0]),
+        ("1e999 1", pa.string(), ["1e999", "1"]),
         ("123456789012345678901 1", pa.string(), ["123456789012345678901", "1"]),
         ("123456789012345678 1.5", pa.string(), ["123456789012345678", "1.5"]),
         ("true false null", pa.bool_(), [True, False, None]),
@@ -118,6 +119,7 @@ def test_compressed_files_are_read(tmp_path: Path):
             "line 2 is not UTF-8 (byte 0xff at offset 16 of",
         ),
         (b'{"a": {"b": "\xff"}}\n', "line 1 is not UTF-8"),
+        ('{"a": ' + "[" * 100_000, "line 1 is nested too deeply"),
     ],
 )
 def test_what_cannot_be_read_is_refused_by_its_line(
