@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batchkit_tasks.answers import AnswerFormat, answer_format
+from batchkit_tasks.output import write_table
+from batchkit_tasks.output_counts import OutputCounts
 from batchkit_tasks.parameters import TextAnswer
-from batchkit_tasks.parts import Part
+from batchkit_tasks.parts import Absent, Part, Parts
 from batchkit_tasks.records import Chunk
 from batchkit_tasks.results import part_schema
 from batchkit_tasks.table_files import moved_into_place
@@ -52,7 +55,9 @@ def request_hash(position: int) -> bytes:
     return hashlib.blake2b(str(position).encode(), digest_size=16).digest()
 
 
-def fates(rows: int, unsent: Mapping[int, tuple[str, str | None]] | None = None) -> Any:
+def planned(
+    rows: int, unsent: Mapping[int, tuple[str, str | None]] | None = None
+) -> Any:
     """`rows.parquet`: all rows to be sent, but for those that are named."""
     unsent = unsent or {}
     nothing = (None, None)
@@ -126,3 +131,39 @@ def part(
     with moved_into_place(url) as file:
         pq.write_table(pa.Table.from_arrays(columns, schema=schema), file)
     return Part(found, round, url, f"msgbatch_{found.number}", nonce)
+
+
+def read(url: str | Path) -> pa.Table:
+    """A table by its path or URL."""
+    fs, path = fsspec.core.url_to_fs(str(url))
+    with fs.open(path, "rb") as file:
+        return pq.read_table(file)
+
+
+def column(url: str | Path, name: str) -> list[Any]:
+    """One column of a table."""
+    return read(url)[name].to_pylist()
+
+
+def meta(url: str | Path) -> list[dict[str, Any]]:
+    """The column `_meta` of an output table."""
+    return column(url, "_meta")
+
+
+def write(
+    folder: str | Path,
+    rows: int,
+    parts: list[Part],
+    *,
+    absent: tuple[Absent, ...] = (),
+    fates: Any = None,
+    window_rows: int | None = None,
+) -> OutputCounts:
+    """Write `out.parquet` for a table with the column `n`."""
+    return write_table(
+        rows=numbered(rows),
+        fates=fates or planned(rows),
+        parts=Parts(parts, TEXT.fields, absent),
+        to_url=f"{folder}/out.parquet",
+        window_rows=window_rows,
+    )

@@ -16,7 +16,7 @@ from batchkit_tasks.output import write_table
 from batchkit_tasks.parts import Parts
 from batchkit_tasks.records import SourceFile
 from batchkit_tasks.rows import Rows
-from tests.made_tables import TEXT, chunk, fates, part
+from tests.made_tables import TEXT, chunk, part, planned
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 MOMENTS = st.datetimes(
@@ -71,7 +71,7 @@ def test_a_frame_comes_back_identical_through_the_output(
         pq.write_table(table, f"{folder}/in.parquet", row_group_size=4)
         write_table(
             rows=Rows([SourceFile(f"{folder}/in.parquet", 0, "", -1)]),
-            fates=fates(len(frame)),
+            fates=planned(len(frame)),
             parts=Parts([part(folder, chunk(0, (0, len(frame))))], TEXT.fields),
             to_url=f"{folder}/out.parquet",
             window_rows=window_rows,

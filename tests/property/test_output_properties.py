@@ -17,7 +17,7 @@ from batchkit_tasks.errors import RowsLostError
 from batchkit_tasks.output import write_table
 from batchkit_tasks.parts import Absent, Part, Parts
 from batchkit_tasks.records import Chunk
-from tests.made_tables import TEXT, chunk, fates, numbered, part, positions_of
+from tests.made_tables import TEXT, chunk, numbered, part, planned, positions_of
 
 STATUSES = ["succeeded", "truncated", "refused", "errored", "expired", "missing"]
 
@@ -97,7 +97,7 @@ def test_every_row_is_there_once_in_order_with_its_last_answer(
 
         counts = write_table(
             rows=numbered(run.rows),
-            fates=fates(run.rows, run.unsent),
+            fates=planned(run.rows, run.unsent),
             parts=Parts(parts, TEXT.fields, run.absent),
             to_url=f"{folder}/out.parquet",
             window_rows=window_rows,
@@ -139,7 +139,7 @@ def test_a_row_taken_out_of_the_only_part_it_is_in_is_never_written_as_if_it_wer
         with pytest.raises(RowsLostError) as caught:
             write_table(
                 rows=numbered(run.rows),
-                fates=fates(run.rows, run.unsent),
+                fates=planned(run.rows, run.unsent),
                 parts=Parts(parts, TEXT.fields),
                 to_url=f"{folder}/out.parquet",
             )

@@ -20,7 +20,7 @@ from batchkit_tasks.parameters import ColumnsAnswer, OutputColumn
 from batchkit_tasks.parts import Parts
 from batchkit_tasks.records import SourceFile
 from batchkit_tasks.sources import Rows
-from tests.made_tables import TEXT, chunk, fates, part
+from tests.made_tables import TEXT, chunk, part, planned
 
 NEW = ["response", "_status", "_error", "_meta"]
 
@@ -38,7 +38,7 @@ def sent_and_back(
     made = part(folder, chunk(0, (0, len(frame))), answer=answer, rows=rows)
     write_table(
         rows=Rows([SourceFile(str(source), 0, "", -1)]),
-        fates=fates(len(frame)),
+        fates=planned(len(frame)),
         parts=Parts([made], answer.fields),
         to_url=str(folder / "out.parquet"),
         window_rows=3,
@@ -195,7 +195,7 @@ def test_a_table_that_pandas_did_not_write_tells_pandas_nothing(tmp_path: Path):
 
     write_table(
         rows=Rows([SourceFile(str(source), 0, "", -1)]),
-        fates=fates(1),
+        fates=planned(1),
         parts=Parts([part(tmp_path, chunk(0, (0, 1)))], TEXT.fields),
         to_url=str(tmp_path / "out.parquet"),
     )
@@ -210,7 +210,7 @@ def test_foreign_text_under_pandas_key_is_left_alone(tmp_path: Path):
 
     write_table(
         rows=Rows([SourceFile(str(source), 0, "", -1)]),
-        fates=fates(1),
+        fates=planned(1),
         parts=Parts([part(tmp_path, chunk(0, (0, 1)))], TEXT.fields),
         to_url=str(tmp_path / "out.parquet"),
     )
