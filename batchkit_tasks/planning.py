@@ -57,10 +57,11 @@ def open_run(
             Nothing was sent.
     """
     source = sources.open_source(job.source)
-    check_job(job, own_columns(source.schema))
     _check_output(job, source.identity)
     run = RunDir(_run_url(job, source.identity, flow_run_id, folder))
     if run.plan() is None:
+        # Not before: to know the columns of a CSV is to read all of it.
+        check_job(job, own_columns(source.schema))
         run.prepare()
         table = sources.stage(source, run.input_url)
         run.create_plan(_plan(run, job, source.identity, table, flow_run_id))
