@@ -21,12 +21,16 @@ def main() -> None:
     parser.add_argument(
         "--stop-after", type=float, help="stop by itself after so many seconds"
     )
+    parser.add_argument(
+        "--state-dir", help="a folder in which batches outlive the sandbox"
+    )
     options = parser.parse_args()
     serve(
         port=options.port,
         host=options.host,
         batch_seconds=options.batch_seconds,
         stop_after=options.stop_after,
+        state_dir=options.state_dir,
     )
 
 

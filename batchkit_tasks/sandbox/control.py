@@ -18,18 +18,26 @@ from batchkit_tasks.sandbox.faults import Fault, FaultBook
 from batchkit_tasks.sandbox.foreign import foreign_body
 from batchkit_tasks.sandbox.ledger import Ledger
 from batchkit_tasks.sandbox.settings import Settings
+from batchkit_tasks.sandbox.state import StateFolder
 from batchkit_tasks.sandbox.store import Store
 
 
 class Control:
     """Everything about a sandbox that is not the network."""
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
+    def __init__(
+        self, settings: Settings, folder: Path, *, keeps_state: bool = False
+    ) -> None:
         self.settings = settings
         self.clock = Clock()
         self.faults = FaultBook()
         self.calls = CallLog()
-        self.store = Store(settings, self.clock, folder)
+        self.store = Store(
+            settings,
+            self.clock,
+            folder,
+            state=StateFolder(folder) if keeps_state else None,
+        )
 
     def fault(
         self,

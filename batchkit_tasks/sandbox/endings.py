@@ -1,154 +1,21 @@
-"""The message, or the other result, with which one request ends.
+"""What each marker that ends in a message does to it.
 
-Without a marker it is the plain answer of `answers`. Markers bring the variety that the
-API can send, and some that it might send one day.
+The variety that the API can send, and some that it might send one day.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
 
-from batchkit_tasks.sandbox.answers import (
-    answer_schema,
-    answer_text,
-    input_tokens,
-    output_tokens,
-)
+from batchkit_tasks.sandbox.answers import answer_schema
+from batchkit_tasks.sandbox.drafts import ABSENT, Answer
 from batchkit_tasks.sandbox.formats import PREFIX
-from batchkit_tasks.sandbox.models import find_model
 from batchkit_tasks.sandbox.prompts import Marker, prompt_text
 from batchkit_tasks.sandbox.schemas import fitting_value
 from batchkit_tasks.sandbox.seeds import Seed
-
-CREDIT_TEXT: Final = (
-    "Your credit balance is too low to access the Anthropic API. Please go to Plans & "
-    "Billing to upgrade or purchase credits."
-)
-
-
-@dataclass(slots=True)
-class Answer:
-    """A message in the making."""
-
-    params: Mapping[str, Any]
-    text: str
-    stop_reason: str = "end_turn"
-    stop_sequence: str | None = None
-    stop_details: Mapping[str, Any] | None = None
-    content: list[dict[str, Any]] | None = None
-    usage: dict[str, Any] = field(default_factory=dict[str, Any])
-
-    @property
-    def blocks(self) -> list[dict[str, Any]]:
-        """The content; without an ordered one, the text alone."""
-        if self.content is not None:
-            return self.content
-        return [{"type": "text", "text": self.text}]
-
-    def put_before(self, *blocks: dict[str, Any]) -> None:
-        """Add blocks in front of what is there."""
-        self.content = [*blocks, *self.blocks]
-
-
-def message(
-    message_id: str, params: Mapping[str, Any], markers: Sequence[Marker]
-) -> dict[str, Any]:
-    """Return the message that answers these params, changed by the markers."""
-    answer = Answer(params, answer_text(params))
-    if "tool_choice" in params:
-        _choose_tool(answer)
-    for marker in markers:
-        if change := CHANGES.get(marker.name):
-            change(answer, marker)
-    model = find_model(params.get("model"))
-    return {
-        "id": message_id,
-        "type": "message",
-        "role": "assistant",
-        "model": model.dated_id if model else str(params.get("model")),
-        "content": answer.blocks,
-        "stop_reason": answer.stop_reason,
-        "stop_sequence": answer.stop_sequence,
-        "stop_details": answer.stop_details,
-        "usage": _usage(answer),
-    }
-
-
-def error_result(
-    error_type: str, text: str, *, request_id: str | None = None
-) -> dict[str, Any]:
-    """Return an errored result: the error is nested twice."""
-    return {
-        "type": "errored",
-        "error": {
-            "type": "error",
-            "error": {
-                "type": error_type,
-                "message": text,
-                "details": {"error_visibility": "user_facing"},
-            },
-            "request_id": request_id,
-        },
-    }
-
-
-def ordered_error(marker: Marker) -> dict[str, Any] | None:
-    """Return the errored result that a marker orders; `None` for another marker."""
-    match marker:
-        case Marker("errored", arguments):
-            error_type = arguments[0] if arguments else "api_error"
-            text = _ERROR_TEXTS.get(error_type, f"Made-up {error_type} of the sandbox.")
-            return error_result(error_type, text)
-        case Marker("credit"):
-            return error_result("invalid_request_error", CREDIT_TEXT)
-        case Marker("fetch_failed"):
-            return error_result(
-                "invalid_request_error",
-                "Unable to download the file.",
-                request_id="workerreq_01sandbox",
-            )
-        case _:
-            return None
-
-
-_ERROR_TEXTS: Final = {
-    "api_error": "Internal server error",
-    "overloaded_error": "Overloaded",
-    "rate_limit_error": "Number of requests has exceeded your rate limit.",
-    "timeout_error": "Request timed out",
-    "invalid_request_error": "Made-up invalid request of the sandbox.",
-}
-
-
-def _usage(answer: Answer) -> dict[str, Any]:
-    """Return all usage keys of the contract, then what the markers changed."""
-    usage: dict[str, Any] = {
-        "input_tokens": input_tokens(answer.params),
-        "output_tokens": output_tokens(answer.text),
-        "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": 0,
-        "cache_creation": _NO_CACHE_WRITES,
-        "service_tier": "batch",
-        "inference_geo": answer.params.get("inference_geo") or "not_available",
-        "server_tool_use": None,
-    }
-    if answer.usage:
-        usage |= answer.usage
-        usage = {name: value for name, value in usage.items() if value is not ABSENT}
-    return usage
-
-
-_NO_CACHE_WRITES: Final = {
-    "ephemeral_5m_input_tokens": 0,
-    "ephemeral_1h_input_tokens": 0,
-}
-
-ABSENT: Final = object()
-"""Stands for a usage key that is left out."""
 
 
 def _refuse(answer: Answer, marker: Marker) -> None:
@@ -200,7 +67,8 @@ def _stop_at_sequence(answer: Answer, marker: Marker) -> None:
     answer.stop_reason, answer.stop_sequence = "stop_sequence", sequences[0]
 
 
-def _choose_tool(answer: Answer) -> None:
+def choose_tool(answer: Answer) -> None:
+    """Use a tool where the request leaves no choice."""
     match answer.params["tool_choice"]:
         case {"type": "any"} | {"type": "tool"}:
             _use_tool(answer, Marker("tool_use"))

@@ -150,7 +150,7 @@ async def delete(call: Call) -> Response:
     batch = call.batch()
     if not batch.has_ended(call.now):
         raise ApiError(400, DELETE_RUNNING.format(id=batch.id))
-    batch.deleted = True
+    call.store.delete(batch)
     return json_answer({"id": batch.id, "type": "message_batch_deleted"})
 
 

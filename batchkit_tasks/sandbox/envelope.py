@@ -47,10 +47,16 @@ def read_requests(body: bytes, *, max_requests: int) -> list[Request]:
     except msgspec.ValidationError:
         _explain(body)
     except msgspec.DecodeError as error:
-        raise RefusedError(f"The request body is not valid JSON: {error}") from error
+        what = "no low surrogate in string" if _has_surrogate(body) else str(error)
+        raise RefusedError(f"The request body is not valid JSON: {what}") from error
     _check_length(requests, max_requests)
     _check_requests(requests)
     return requests
+
+
+def _has_surrogate(body: bytes) -> bool:
+    """Return whether half of an escaped pair may be what is wrong with a body."""
+    return re.search(rb"\\u[dD][89abAB]", body) is not None
 
 
 def decode_requests(body: bytes) -> list[Request]:

@@ -9,7 +9,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from batchkit_tasks.sandbox.endings import error_result, message, ordered_error
+from batchkit_tasks.sandbox.errored import error_result, ordered_error
+from batchkit_tasks.sandbox.messages import message
 from batchkit_tasks.sandbox.prompts import Marker, find_markers, opening_text
 from batchkit_tasks.sandbox.seeds import Seed
 from batchkit_tasks.sandbox.validation import Rules, find_error
@@ -51,7 +52,12 @@ class Outcomes:
 
     def of(self, custom_id: str, params: bytes, rules: Rules) -> Outcome:
         """Return the outcome of one request, from its undecoded params."""
-        decoded: dict[str, Any] = msgspec.json.decode(params)
+        try:
+            decoded: dict[str, Any] = msgspec.json.decode(params)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            text = f"The request body is not valid JSON: {error}"
+            result = error_result("invalid_request_error", text)
+            return Outcome(ERRORED, self._line(custom_id, result))
         if invalid := find_error(decoded, rules):
             request_id = "workerreq_01sandbox" if invalid.ran else None
             result = error_result(invalid.type, invalid.message, request_id=request_id)

@@ -39,19 +39,35 @@ class Runner:
         self._folder = folder
         self._outcomes = Outcomes()
         self._stopping = threading.Event()
+        self._unfinished: dict[str, Batch] = {}
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="sandbox-runner")
+
+    def resume(self, batch: Batch, *, fixed: bool, keep_requests: bool) -> None:
+        """Take a batch of an earlier sandbox: run it, unless that was done."""
+        kinds = self._kinds_path(batch.id)
+        if kinds.exists():
+            batch.kinds.set_result(kinds.read_bytes())
+        else:
+            self.submit(batch, fixed=fixed, keep_requests=keep_requests)
 
     def submit(self, batch: Batch, *, fixed: bool, keep_requests: bool) -> None:
         """Begin to run a batch whose body is on disk; `batch.kinds` is its end."""
+        self._unfinished[batch.id] = batch
         self._worker.submit(self._run, batch, fixed, keep_requests)
 
     def stop(self) -> None:
         """Leave what is not yet run, and wait for the worker."""
         self._stopping.set()
         self._worker.shutdown(wait=True, cancel_futures=True)
+        for batch in self._unfinished.values():
+            if not batch.kinds.done():  # nobody shall wait for it for ever
+                batch.kinds.set_exception(StoppedError(batch.id))
 
     def body_path(self, batch_id: str) -> Path:
         return self._folder / f"{batch_id}.body.json"
+
+    def _kinds_path(self, batch_id: str) -> Path:
+        return self._folder / f"{batch_id}.kinds"
 
     def whole_path(self, batch_id: str) -> Path:
         """Return the file with the lines of a batch that runs to its end."""
@@ -78,12 +94,15 @@ class Runner:
 
     def _run(self, batch: Batch, fixed: bool, keep_requests: bool) -> None:
         try:
-            batch.kinds.set_result(self._write(batch, fixed))
+            kinds = self._write(batch, fixed)
         except BaseException as error:
             batch.kinds.set_exception(error)
             raise
+        self._kinds_path(batch.id).write_bytes(kinds)
         if not keep_requests:
             self.body_path(batch.id).unlink()
+        batch.kinds.set_result(kinds)
+        del self._unfinished[batch.id]
 
     def _write(self, batch: Batch, fixed: bool) -> bytes:
         """Write the result lines, and return their kinds."""
@@ -95,7 +114,7 @@ class Runner:
                 kinds.append(kind)
                 file.write(lines)
                 if self._stopping.is_set():
-                    raise StoppedError
+                    raise StoppedError(batch.id)
         return bytes(kinds)
 
     def _end(self, request: Request, batch: Batch, fixed: bool) -> tuple[int, bytes]:

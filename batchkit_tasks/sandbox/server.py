@@ -35,6 +35,8 @@ class Sandbox(Control):
     Args:
         port: 0 takes a free one.
         host: The loopback address; nothing else should see a sandbox.
+        state_dir: Where batches are kept beyond the end of the sandbox, so that the
+            next one with this folder knows them. Without one all is forgotten.
         settings: Any field of `Settings`.
 
     Raises:
@@ -43,12 +45,18 @@ class Sandbox(Control):
     """
 
     def __init__(
-        self, *, port: int = 0, host: str = "127.0.0.1", **settings: Any
+        self,
+        *,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        state_dir: str | Path | None = None,
+        **settings: Any,
     ) -> None:
         chosen = Settings()
         chosen.change(**settings)
-        self._folder = Path(tempfile.mkdtemp(prefix="batchkit-sandbox-"))
-        super().__init__(chosen, self._folder)
+        self._keeps_state = state_dir is not None
+        self._folder = _folder(state_dir)
+        super().__init__(chosen, self._folder, keeps_state=self._keeps_state)
         self._host, self._port = host, port
         self._server: ServerThread | None = None
         door = Door(self.store, self.faults, self.calls)
@@ -99,10 +107,20 @@ class Sandbox(Control):
             self.connect()
 
     def stop(self) -> None:
-        """Stop, cutting what is still connected, and forget everything."""
+        """Stop, cutting what is still connected; forget all but a `state_dir`."""
         self.disconnect()
         self.store.runner.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if not self._keeps_state:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _folder(state_dir: str | Path | None) -> Path:
+    """Return the folder for bodies and results: the given one, or a temporary one."""
+    if state_dir is None:
+        return Path(tempfile.mkdtemp(prefix="batchkit-sandbox-"))
+    folder = Path(state_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def serve(
@@ -111,6 +129,7 @@ def serve(
     host: str = "127.0.0.1",
     batch_seconds: float = 2.0,
     stop_after: float | None = None,
+    state_dir: str | Path | None = None,
     **settings: Any,
 ) -> None:
     """Serve until SIGINT or SIGTERM, or for `stop_after` seconds.
@@ -119,7 +138,13 @@ def serve(
     """
     stopped = threading.Event()
     _stop_on_sigterm(stopped)
-    with Sandbox(port=port, host=host, batch_seconds=batch_seconds, **settings) as box:
+    with Sandbox(
+        port=port,
+        host=host,
+        state_dir=state_dir,
+        batch_seconds=batch_seconds,
+        **settings,
+    ) as box:
         sys.stdout.write(f"{box.url}\n")
         sys.stdout.flush()
         with contextlib.suppress(KeyboardInterrupt):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypedDict
 
 from batchkit_tasks.sandbox.batches import Batch
 from batchkit_tasks.sandbox.clock import Clock
@@ -14,7 +14,16 @@ from batchkit_tasks.sandbox.ids import new_id
 from batchkit_tasks.sandbox.results import custom_id_of
 from batchkit_tasks.sandbox.running import Runner
 from batchkit_tasks.sandbox.settings import Settings
+from batchkit_tasks.sandbox.state import StateFolder
 from batchkit_tasks.sandbox.validation import Rules
+
+
+class RunOptions(TypedDict):
+    """How the runner treats each batch."""
+
+    fixed: bool
+    keep_requests: bool
+
 
 TICK: Final = 1e-6
 """The shortest run: even the answer to its creation shows a batch in progress."""
@@ -23,12 +32,33 @@ TICK: Final = 1e-6
 class Store:
     """Keeps batches in order of creation; their bodies and results are on disk."""
 
-    def __init__(self, settings: Settings, clock: Clock, folder: Path) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        folder: Path,
+        *,
+        state: StateFolder | None = None,
+    ) -> None:
         self.settings = settings
         self.clock = clock
         self.runner = Runner(folder)
         self._batches: dict[str, Batch] = {}
         self._lock = threading.RLock()
+        self._state = state
+        for batch in state.load() if state else ():
+            self._batches[batch.id] = batch
+            self.runner.resume(batch, **self._run_options())
+
+    def _run_options(self) -> RunOptions:
+        return {
+            "fixed": self.settings.answers == "fixed",
+            "keep_requests": self.settings.keep_requests,
+        }
+
+    def _save(self, batch: Batch) -> None:
+        if self._state is not None:
+            self._state.save(batch)
 
     def add(
         self,
@@ -63,11 +93,8 @@ class Store:
                 foreign=foreign,
             )
             self._batches[batch_id] = batch
-        self.runner.submit(
-            batch,
-            fixed=settings.answers == "fixed",
-            keep_requests=settings.keep_requests,
-        )
+            self._save(batch)
+        self.runner.submit(batch, **self._run_options())
         return batch
 
     def all(self) -> list[Batch]:
@@ -123,6 +150,7 @@ class Store:
             batch.cancel_initiated_at = now
             batch.cancel_until = None if seconds is None else now + seconds
             batch.cancel_share = self.settings.cancel_share
+            self._save(batch)
             return "initiated"
 
     def end(self, batch: Batch) -> None:
@@ -133,12 +161,20 @@ class Store:
                 batch.cancel_until = now
             else:
                 batch.runs_until = now
+            self._save(batch)
 
     def hold(self, batch: Batch, *, progress: float | None = None) -> None:
         """Keep a running batch from ending; `progress` is what moving counts show."""
         with self._lock:
             batch.runs_until = batch.cancel_until = None
             batch.progress = progress
+            self._save(batch)
+
+    def delete(self, batch: Batch) -> None:
+        """Hide an ended batch for good; the ledger still knows it."""
+        with self._lock:
+            batch.deleted = True
+            self._save(batch)
 
     def requests(self, batch: Batch) -> list[Request]:
         """Return the requests of a batch, in the order sent.

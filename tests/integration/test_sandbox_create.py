@@ -264,3 +264,26 @@ def test_the_queue_has_a_limit(held_sandbox: Sandbox, held_client: Anthropic) ->
         create(held_client, "c", "d")
 
     create(held_client, "c")
+
+
+def test_half_of_a_surrogate_pair_is_refused(sandbox: Sandbox) -> None:
+    body = msgspec.json.encode({"requests": requests_of("half MARK")})
+
+    with raw_client(sandbox) as http:
+        answer = http.post(BATCHES, content=body.replace(b"MARK", b"\\ud83d pair"))
+
+    assert answer.status_code == 400
+    assert "no low surrogate in string" in answer.json()["error"]["message"]
+
+
+def test_bytes_that_are_no_text_do_not_stop_a_batch(
+    held_sandbox: Sandbox, held_client: Anthropic
+) -> None:
+    body = msgspec.json.encode({"requests": requests_of("half MARK", "good")})
+
+    with raw_client(held_sandbox) as http:
+        batch = http.post(BATCHES, content=body.replace(b"MARK", b"\xff")).json()
+
+    held_sandbox.end(batch["id"])
+    kinds = {id: r["type"] for id, r in results_of(held_client, batch["id"]).items()}
+    assert kinds == {"r0": "errored", "r1": "succeeded"}

@@ -11,7 +11,7 @@ from anthropic import Anthropic
 from anthropic.types.messages import MessageBatch
 
 from batchkit_tasks.sandbox import answer_text
-from batchkit_tasks.sandbox.endings import CREDIT_TEXT
+from batchkit_tasks.sandbox.errored import CREDIT_TEXT
 from batchkit_tasks.sandbox.server import Sandbox
 from tests.integration.sandbox_support import (
     BATCHES,
