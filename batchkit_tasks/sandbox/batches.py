@@ -64,8 +64,8 @@ class Batch:
         ends = [expired]
         if self.cancel_initiated_at is not None:
             if self.cancel_until is not None:
-                done = max(self.cancel_share, self.share_run(self.cancel_initiated_at))
-                ends.append(Ending(self.cancel_until, "canceled", self._share(done)))
+                run = self._share(self.cancel_share)
+                ends.append(Ending(self.cancel_until, "canceled", run))
         elif self.runs_until is not None:
             ends.append(Ending(self.runs_until, "finished", self.requests))
         return min(ends, key=lambda end: end.at)

@@ -149,9 +149,15 @@ class Store:
             seconds = self.settings.cancel_seconds
             batch.cancel_initiated_at = now
             batch.cancel_until = None if seconds is None else now + seconds
-            batch.cancel_share = self.settings.cancel_share
+            batch.cancel_share = self._cancel_share(batch, now)
             self._save(batch)
             return "initiated"
+
+    def _cancel_share(self, batch: Batch, now: float) -> float:
+        """Return the share that still runs: no less than moving counts have shown."""
+        if self.settings.counts == "moving" or batch.progress is not None:
+            return max(self.settings.cancel_share, batch.share_run(now))
+        return self.settings.cancel_share
 
     def end(self, batch: Batch) -> None:
         """Let a batch end now: canceled if that was begun, else finished."""

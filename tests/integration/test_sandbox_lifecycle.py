@@ -305,3 +305,18 @@ def test_a_doubled_slash_is_not_found(sandbox: Sandbox) -> None:
     with raw_client(sandbox) as http:
         assert http.get("//v1/messages/batches").status_code == 404
         assert http.get("/v1/messages/batches/").status_code == 404
+
+
+def test_a_cancel_takes_back_nothing_that_moving_counts_have_shown(
+    held_sandbox: Sandbox, held_client: Anthropic
+) -> None:
+    batch = create(held_client, *"abcdefghij")
+    held_sandbox.store.get(batch.id).kinds.result(timeout=10)
+    held_sandbox.hold(batch.id, progress=0.8)
+
+    canceling = held_client.messages.batches.cancel(batch.id)
+
+    assert canceling.request_counts.succeeded == 8
+    held_sandbox.end(batch.id)
+    after = held_client.messages.batches.retrieve(batch.id)
+    assert (after.request_counts.succeeded, after.request_counts.canceled) == (8, 2)
