@@ -27,6 +27,8 @@ from batchkit_tasks.errors import (
     MostRowsInvalidError,
 )
 from batchkit_tasks.hosts import Host
+from batchkit_tasks.limits import LONGEST_LOOK
+from batchkit_tasks.polling import Look
 from batchkit_tasks.records import Chunk, ChunkRecord, Submitted
 from batchkit_tasks.results import is_credit_message
 from batchkit_tasks.steps import Sent
@@ -144,8 +146,8 @@ class _Round:
         self, senders: ThreadPoolExecutor, collectors: ThreadPoolExecutor
     ) -> bool:
         """Start what can be started, then wait for something; True when all is done."""
+        self.wake.clear()  # before looking: what ends from here on sets it again
         self._harvest()
-        self.wake.clear()
         survey = self._survey()
         if not survey.open and not survey.unsent and not self._busy():
             return True
@@ -157,6 +159,8 @@ class _Round:
             for chunk in self._sendable(survey):
                 self._send(senders, chunk)
         elif not survey.open and not self._busy():
+            reason = "not sent: most rows of the first batch were invalid requests"
+            self.host.steps.write_output(self.run.url, "skipped", reason)
             raise stop
         self._wait(survey)
         return False
@@ -217,18 +221,28 @@ class _Round:
             self._wait_to_send()
             return
         hold = self.host.holds_process or self._busy()
-        look = self.host.steps.poll_batches(
+        look: Look = self.host.steps.poll_batches(
             self.run.url,
             self.credentials,
             hold=hold,
             being_collected=sorted(self.collecting),
+            until=self._next_event(survey),
             wake=self.wake,
             show=self.host.looked,
         )
         self.ended.update(look.ended)
+        self._give_up_on(self._overdue(survey, look))
         if not look.ended and not hold:
-            held = [s.again_at for s in self.not_before.values() if s.again_at]
-            self.host.wait(min([look.next_look_at, *held]), look.message)
+            self.host.wait(
+                min(look.next_look_at, self._next_event(survey)), look.message
+            )
+
+    def _next_event(self, survey: _Survey) -> datetime:
+        """When there is something to do even if no batch has ended by then."""
+        now = datetime.now(UTC)
+        held = [sent.again_at for sent in self.not_before.values() if sent.again_at]
+        events = [*held, *(at for at, _ in self._give_up_times(survey))]
+        return min((at for at in events if at > now), default=now + LONGEST_LOOK)
 
     def _wait_to_send(self) -> None:
         """Nothing is open and nothing may be sent yet."""
@@ -272,36 +286,44 @@ class _Round:
 
     # ------------------------------------------------------------------ stopping
 
-    def _reason_to_stop(self, survey: _Survey) -> Exception | None:
-        """Why nothing more is sent, or no longer waited for."""
-        overdue = self._overdue(survey)
-        if overdue:
-            reason = "its message batch had not ended in time"
-            self.host.steps.write_output(self.run.url, "missing", reason)
-            hours = self.run.job.advanced.give_up_after_hours
-            raise GaveUpWaitingError(overdue, hours, self.run.job.output)
+    def _reason_to_stop(self, survey: _Survey) -> MostRowsInvalidError | None:
+        """Why nothing more is sent."""
         if self._first_round(survey.unsent) and (
             invalid := self._mostly_invalid(survey)
         ):
             rows, of, example = invalid
-            if not survey.open and not self._busy():
-                reason = "not sent: most rows of the first batch were invalid requests"
-                self.host.steps.write_output(self.run.url, "skipped", reason)
             return MostRowsInvalidError(rows, of, example, self.run.job.output)
         return None
 
     def _first_round(self, chunks: list[Chunk]) -> list[Chunk]:
         return [chunk for chunk in chunks if chunk.attempt == 1 and not chunk.expiries]
 
-    def _overdue(self, survey: _Survey) -> list[str]:
+    def _give_up_times(self, survey: _Survey) -> list[tuple[datetime, str]]:
+        """Until when each open batch is waited for."""
         patience = timedelta(hours=self.run.job.advanced.give_up_after_hours)
-        now = datetime.now(UTC)
         records = [survey.records[chunk.number] for chunk in survey.open]
         return [
-            record.batch_id
+            (record.created_at + patience, record.batch_id)
             for record in records
-            if isinstance(record, Submitted) and now > record.created_at + patience
+            if isinstance(record, Submitted)
         ]
+
+    def _overdue(self, survey: _Survey, look: Look) -> list[str]:
+        """Batches that were seen running after the time given to them.
+
+        Seen, and not only old: a run that wakes days late finds them ended.
+        """
+        now = datetime.now(UTC)
+        late = {batch_id for at, batch_id in self._give_up_times(survey) if at < now}
+        seen = look.batches.values()
+        return [batch.id for batch in seen if batch.id in late and not batch.has_ended]
+
+    def _give_up_on(self, overdue: list[str]) -> None:
+        if overdue:
+            reason = "its message batch had not ended in time"
+            self.host.steps.write_output(self.run.url, "missing", reason)
+            hours = self.run.job.advanced.give_up_after_hours
+            raise GaveUpWaitingError(overdue, hours, self.run.job.output)
 
     def _mostly_invalid(self, survey: _Survey) -> tuple[int, int, str] | None:
         """Whether most of the first chunk came back as invalid requests."""

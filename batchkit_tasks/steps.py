@@ -121,6 +121,7 @@ def poll_batches(
     *,
     hold: bool = False,
     being_collected: Iterable[int] = (),
+    until: datetime | None = None,
     wake: threading.Event | None = None,
     show: Callable[[Look], None] | None = None,
 ) -> Look:
@@ -129,6 +130,7 @@ def poll_batches(
     Args:
         hold: Wait in this process, looking at growing intervals.
         being_collected: Chunks whose end is known already.
+        until: End the wait at this moment, if it comes first.
         wake: Set by others to end the wait early.
         show: Called after each look.
 
@@ -149,7 +151,10 @@ def poll_batches(
             )
             if show:
                 show(found)
-            if not hold or found.ended or _woken(wake, found.next_look_at):
+            at = min(found.next_look_at, until or found.next_look_at)
+            if not hold or found.ended or _woken(wake, at):
+                return found
+            if until and datetime.now(UTC) >= until:
                 return found
 
 
