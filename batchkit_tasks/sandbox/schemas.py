@@ -8,6 +8,7 @@ the same schema with each of its requests. What structured outputs do not allow 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
@@ -114,6 +115,7 @@ class _Makers:
 
     def _typed(self, schema: dict[str, Any]) -> Maker:
         """Return the maker for a schema's `type`; without one, what its keys say."""
+        schema = {**described_bounds(schema.get("description")), **schema}
         kind = schema.get("type")
         if isinstance(kind, list):
             return self._union({}, [{**schema, "type": one} for one in kind])
@@ -175,6 +177,26 @@ class _Makers:
             return made
 
         return make
+
+
+_BOUNDS: Final = re.compile(r"\{([A-Za-z]+: [^{}]*)\}\s*$")
+_BOUND: Final = re.compile(r'([A-Za-z]+): ("(?:[^"\\]|\\.)*"|\[[^\]]*\]|[^,]+)(?:, |$)')
+
+
+def described_bounds(description: object) -> dict[str, Any]:
+    """Read the bounds that clients put at the end of a description.
+
+    Structured outputs take no `minimum`, `maxLength` and the like, so the SDK moves
+    them there as `{minimum: 0, maximum: 1}`: a model reads and mostly keeps them.
+    """
+    found = _BOUNDS.search(description) if isinstance(description, str) else None
+    bounds: dict[str, Any] = {}
+    for key, value in _BOUND.findall(found[1]) if found else ():
+        try:
+            bounds[key] = msgspec.json.decode(value.encode())
+        except msgspec.DecodeError:
+            return {}
+    return bounds
 
 
 def _with_shared(shared: dict[str, Any], branch: Any) -> Any:
