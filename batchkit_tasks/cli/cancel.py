@@ -23,7 +23,7 @@ def cancel(run: str, /, *, json: Flag = False) -> int:
         Print the ids of the canceling batches as JSON.
     """
     from batchkit_tasks.cli.places import find_run
-    from batchkit_tasks.cli.screen import out, print_json, say
+    from batchkit_tasks.cli.screen import out, print_json, say, short
     from batchkit_tasks.credentials import AnthropicCredentials
     from batchkit_tasks.steps import cancel_batches
 
@@ -41,5 +41,5 @@ def cancel(run: str, /, *, json: Flag = False) -> int:
         return 0
     noun = "message batch" if len(canceling) == 1 else "message batches"
     say(console, f"Canceling {len(canceling):,} {noun}: {', '.join(canceling)}")
-    say(console, f"Write what had finished:  batchkit collect {run_url} --as-is")
+    say(console, f"Write what had finished:  batchkit collect {short(run_url)} --as-is")
     return 0

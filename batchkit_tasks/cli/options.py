@@ -139,15 +139,12 @@ class JobOptions:
         from batchkit_tasks.parameters import Job
 
         now = datetime.now(UTC)
+        day, run = now.astimezone().date(), f"{now:%Y%m%d-%H%M%S}"
+        output = resolve_output(self.output, source=source, day=day, run=run)
         return Job(
-            source=source,
+            source=_absolute(source),
             prompt=self._prompt(),
-            output=resolve_output(
-                self.output,
-                source=source,
-                day=now.astimezone().date(),
-                run=f"{now:%Y%m%d-%H%M%S}",
-            ),
+            output=_absolute(output),
             model=self.model,
             answer=self._answer(),
             sample_rows=_at_least_0("--sample-rows", self.sample_rows),
@@ -234,6 +231,11 @@ def _read(option: str, path: Path | None) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ParameterError(option, f"{path} cannot be read ({error}).") from None
+
+
+def _absolute(path: str) -> str:
+    """A local path from the root: the run can then be gone on with from any folder."""
+    return path if "://" in path else str(Path(path).expanduser().absolute())
 
 
 def _at_least_0(option: str, value: Any) -> Any:

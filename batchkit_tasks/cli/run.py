@@ -83,22 +83,22 @@ def go_on(
 
 def show_summary(summary: RunSummary, *, json: bool) -> None:
     """Say what came of a run, and where it is."""
-    from batchkit_tasks.cli.screen import out, print_json, say
+    from batchkit_tasks.cli.screen import out, print_json, say, short
 
     if json:
         print_json(summary.as_dict())
         return
     console = out()
     say(console, f"{summary.message[:1].upper()}{summary.message[1:]}.", style="bold")
-    say(console, f"Output: {summary.output}")
+    say(console, f"Output: {short(summary.output)}")
     if summary.failed_output:
-        say(console, f"Rows that did not succeed: {summary.failed_output}")
+        say(console, f"Rows that did not succeed: {short(summary.failed_output)}")
 
 
 def _with_progress(
     run_url: str, credentials: AnthropicCredentials, *, quiet: bool
 ) -> RunSummary:
-    from batchkit_tasks.cli.screen import say, talk
+    from batchkit_tasks.cli.screen import say, short, talk
     from batchkit_tasks.cli.terminal import InTerminal, with_bar
     from batchkit_tasks.pipeline import run_to_end
     from batchkit_tasks.progress import ProgressBar
@@ -106,20 +106,22 @@ def _with_progress(
     if quiet:
         return run_to_end(run_url, credentials, InTerminal())
     console = talk()
-    say(console, f"Run directory: {run_url}", style="dim")
+    say(console, f"Run directory: {short(run_url)}", style="dim")
     with ProgressBar(console) as bar:
         return run_to_end(run_url, credentials, with_bar(bar, console))
 
 
 def _how_to_go_on(run_url: str) -> str:
+    from batchkit_tasks.cli.screen import short
     from batchkit_tasks.records import Intended, Submitted
     from batchkit_tasks.run_dir import RunDir
 
+    here = short(run_url)
     records = RunDir(run_url).latest_records().values()
     if not any(isinstance(record, Intended | Submitted) for record in records):
-        return f"Stopped. Nothing was sent.\nGo on:  batchkit collect {run_url}"
+        return f"Stopped. Nothing was sent.\nGo on:  batchkit collect {here}"
     return (
         "Stopped waiting. The message batches go on at Anthropic, and are billed.\n"
-        f"Go on:  batchkit collect {run_url}   (or the same command again)\n"
-        f"Stop:   batchkit cancel {run_url}"
+        f"Go on:  batchkit collect {here}   (or the same command again)\n"
+        f"Stop:   batchkit cancel {here}"
     )

@@ -36,7 +36,12 @@ def sandbox(
         style="dim",
     )
     try:
-        serve(port=port, batch_seconds=batch_seconds, stop_after=stop_after)
+        serve(
+            port=port,
+            batch_seconds=batch_seconds,
+            stop_after=stop_after,
+            retry_after=max(1, min(10, round(batch_seconds))),
+        )
     except OSError as error:
         from batchkit_tasks.errors import ParameterError
 

@@ -32,7 +32,9 @@ def reviews() -> pd.DataFrame:
         {
             "text": [f'Review {n}: "fine", he said – größer 🙂' for n in numbers],
             "stars": pd.array(numbers % 5 + 1, dtype="Int64"),
-            "shop": pd.Categorical([("north", "south", "west")[n % 3] for n in numbers]),
+            "shop": pd.Categorical(
+                [("north", "south", "west")[n % 3] for n in numbers]
+            ),
             "at": pd.date_range(
                 "2026-01-01", periods=ROWS, freq="min", tz="Europe/Berlin"
             ),
