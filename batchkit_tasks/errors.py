@@ -128,6 +128,22 @@ class MissingKeyError(InputError):
         )
 
 
+class CollisionStrategyError(InputError):
+    """A deployment cancels its waiting runs as they wake up."""
+
+    def __init__(self, deployment: str) -> None:
+        super().__init__(deployment)
+        self.deployment = deployment
+
+    def __str__(self) -> str:
+        return (
+            f"The deployment {self.deployment} has collision_strategy CANCEL_NEW. A run "
+            "gives its slot back while it waits; when it wakes up and another run holds "
+            "the slot, Prefect would cancel it, with its message batches under way. Use "
+            "ENQUEUE. Nothing was sent."
+        )
+
+
 class SourceChangedError(BatchkitError):
     """The source is not the table any more for which the run was planned."""
 

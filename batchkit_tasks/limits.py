@@ -43,10 +43,6 @@ SHORTEST_LOOK: Final = timedelta(milliseconds=100)
 LONGEST_LOOK: Final = timedelta(minutes=15)
 """The interval between looks grows up to this."""
 
-SHORTEST_SUSPENSION: Final = timedelta(seconds=30)
-"""A run that is scheduled again before its process has exited kills a worker with a
-limit (Prefect up to 3.8.8), so a suspended run always sleeps at least this long."""
-
 RESERVED_PARAMS: Final = {
     "custom_id": "batchkit gives each request its own",
     "model": "use the parameter model",

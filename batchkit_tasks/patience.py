@@ -34,6 +34,14 @@ def unknown_batch_patience() -> timedelta:
     return timedelta(seconds=_seconds("UNKNOWN_BATCH", 600))
 
 
+def shortest_suspension() -> timedelta:
+    """A suspended run sleeps at least this long. `BATCHKIT_SHORTEST_SUSPENSION_SECONDS`,
+    30: a run that is due again before its process has exited kills a worker that was
+    started with `--limit` (Prefect up to 3.8.8), and workers fetch runs up to
+    `PREFECT_WORKER_PREFETCH_SECONDS` (10) ahead. Never less than that and 5 seconds."""
+    return timedelta(seconds=_seconds("SHORTEST_SUSPENSION", 30))
+
+
 REREADS: Final = (2.0, 10.0, 30.0, 60.0, 120.0)
 """Seconds between the readings of results that come short or cut."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -46,9 +46,15 @@ COLLECTORS: Final = 2
 
 
 def run_to_end(
-    run_url: str, credentials: AnthropicCredentials, host: Host
+    run_url: str,
+    credentials: AnthropicCredentials,
+    host: Host,
+    ended: Iterable[int] = (),
 ) -> RunSummary:
     """Bring a run that was opened to its end, from wherever it stands.
+
+    Args:
+        ended: Chunks whose batch was just seen to have ended.
 
     Returns:
         The summary; the output is written.
@@ -60,11 +66,13 @@ def run_to_end(
         BatchkitError: Something stopped the run; starting it again goes on.
     """
     run = Run(run_url)
-    host.steps.plan_chunks(run_url)
+    if not run.rounds():
+        host.steps.plan_chunks(run_url)
     while True:
         round_ = run.rounds()[-1]
         host.planned(round_, run.plan.rows)
-        _Round(run, credentials, host).work_through()
+        _Round(run, credentials, host, ended=set(ended)).work_through()
+        ended = ()
         if not _plan_rerun(run, host):
             break
     summary: RunSummary = host.steps.write_output(run_url)

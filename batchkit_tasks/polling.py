@@ -28,6 +28,8 @@ class Look(msgspec.Struct, frozen=True):
     message: str
     batches: dict[str, MessageBatch] = {}
     """By id, as the API showed them."""
+    unanswered: bool = False
+    """Whether the API did not answer this time."""
 
 
 def look(
@@ -79,6 +81,7 @@ def look(
         next_look_at=at,
         message=_message(found, running, len(submitted), at),
         batches=seen,
+        unanswered=isinstance(found, Later),
     )
 
 

@@ -6,23 +6,21 @@ again, from any process and at any time, is safe.
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from batchkit_tasks import patience, polling
+from batchkit_tasks import patience
 from batchkit_tasks.api import Api, Later
 from batchkit_tasks.collecting import CollectedPart, collect_chunk
 from batchkit_tasks.engine import Run
 from batchkit_tasks.errors import ForeignBatchError, ResultsGoneError
+from batchkit_tasks.looking import poll_batches
 from batchkit_tasks.parameters import Job
 from batchkit_tasks.part_files import write_part_without_answers
 from batchkit_tasks.planning import open_run, plan_first_round
-from batchkit_tasks.polling import Look
 from batchkit_tasks.records import Intended, Submitted
 from batchkit_tasks.rerun import plan_next_round
 from batchkit_tasks.sending import NotYet, Split, send_chunk, settle
@@ -31,6 +29,18 @@ from batchkit_tasks.writing import write_run
 
 if TYPE_CHECKING:
     from batchkit_tasks.credentials import AnthropicCredentials
+
+__all__ = [
+    "Sent",
+    "cancel_batches",
+    "collect_batch",
+    "plan_chunks",
+    "plan_rerun",
+    "poll_batches",
+    "stage_input",
+    "submit_chunk",
+    "write_output",
+]
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -115,49 +125,6 @@ def submit_chunk(run: str, chunk: int, credentials: AnthropicCredentials) -> Sen
                     _sleep_until(at)
 
 
-def poll_batches(
-    run: str,
-    credentials: AnthropicCredentials,
-    *,
-    hold: bool = False,
-    being_collected: Iterable[int] = (),
-    until: datetime | None = None,
-    wake: threading.Event | None = None,
-    show: Callable[[Look], None] | None = None,
-) -> Look:
-    """Look at all open batches of the run; with `hold`, until one has ended.
-
-    Args:
-        hold: Wait in this process, looking at growing intervals.
-        being_collected: Chunks whose end is known already.
-        until: End the wait at this moment, if it comes first.
-        wake: Set by others to end the wait early.
-        show: Called after each look.
-
-    Raises:
-        KeyRefusedError: The key cannot read the batches. They go on.
-        PollingError: The API does not know a batch of ours.
-    """
-    opened = Run(run)
-    known = set(being_collected)
-    check_every = timedelta(seconds=opened.job.advanced.check_every_seconds)
-    with Api(credentials) as api:
-        while True:
-            found = polling.look(
-                api,
-                opened.dir.latest_records(),
-                opened.dir.collected() | known,
-                check_every=check_every,
-            )
-            if show:
-                show(found)
-            at = min(found.next_look_at, until or found.next_look_at)
-            if not hold or found.ended or _woken(wake, at):
-                return found
-            if until and datetime.now(UTC) >= until:
-                return found
-
-
 def collect_batch(
     run: str, chunk: int, credentials: AnthropicCredentials
 ) -> CollectedPart | None:
@@ -240,12 +207,3 @@ def cancel_batches(run: str, credentials: AnthropicCredentials) -> list[str]:
 
 def _sleep_until(moment: datetime) -> None:
     time.sleep(max(0.0, (moment - datetime.now(UTC)).total_seconds()))
-
-
-def _woken(wake: threading.Event | None, until: datetime) -> bool:
-    """Sleep until the next look; True if others ended the wait."""
-    seconds = max(0.0, (until - datetime.now(UTC)).total_seconds())
-    if wake is None:
-        time.sleep(seconds)
-        return False
-    return wake.wait(seconds)

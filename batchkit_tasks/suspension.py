@@ -20,7 +20,7 @@ from prefect.exceptions import Pause, PrefectHTTPStatusError
 from prefect.flow_runs import suspend_flow_run
 from prefect.states import Scheduled
 
-from batchkit_tasks.limits import SHORTEST_SUSPENSION
+from batchkit_tasks import patience
 
 T = TypeVar("T")
 
@@ -51,16 +51,16 @@ def can_suspend() -> bool:
 def suspend_until(when: datetime, message: str) -> None:
     """End this process; the same flow run starts again from the top at `when`.
 
-    Never less than half a minute ahead: a run that is scheduled again before its
-    process has exited stops a worker (Prefect up to 3.8.8). If the process dies
-    between the two calls, the run stays Suspended, and the sweep or a person's Resume
-    wakes it.
+    Never less than `patience.shortest_suspension` ahead: a run that is scheduled again
+    before its process has exited stops a worker (Prefect up to 3.8.8). If the process
+    dies between the two calls, the run stays Suspended, and the sweep or a person's
+    Resume wakes it.
 
     Raises:
         prefect.exceptions.Pause: Always; the engine ends the process with exit code 0.
     """
     run_id = _current_run_id()
-    when = max(when, datetime.now(UTC) + SHORTEST_SUSPENSION)
+    when = max(when, datetime.now(UTC) + patience.shortest_suspension())
     try:
         # A key works once in a run, so each wait gets a fresh one.
         _patiently(lambda: suspend_flow_run(key=f"{KEY_PREFIX}{uuid.uuid4().hex}"))

@@ -4,23 +4,26 @@ Tasks get names and small values, never rows: the run's URL, a chunk's number, t
 credentials block. So any of them can run in any process. Prefect's caching, results
 and retries are off: the run directory knows what is done, and a create that failed is
 judged, never repeated.
+
+The steps are imported when a task runs: a run that wakes up only to look at its
+batches needs neither Arrow nor pandas.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import task_run
 
-from batchkit_tasks import steps
-from batchkit_tasks.collecting import CollectedPart
-from batchkit_tasks.credentials import AnthropicCredentials
-from batchkit_tasks.parameters import Job
-from batchkit_tasks.polling import Look
-from batchkit_tasks.steps import Sent
-from batchkit_tasks.summary import RunSummary
+if TYPE_CHECKING:
+    from batchkit_tasks.collecting import CollectedPart
+    from batchkit_tasks.credentials import AnthropicCredentials
+    from batchkit_tasks.parameters import Job
+    from batchkit_tasks.polling import Look
+    from batchkit_tasks.steps import Sent
+    from batchkit_tasks.summary import RunSummary
 
 _OURS: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 
@@ -43,21 +46,69 @@ def _named(verb: str) -> Any:
 
 @task(task_run_name=_named("read"), **_OURS)
 def stage_input(job: Job, *, flow_run_id: str | None = None) -> str:
+    """Find or create the run directory of a job, with its rows readable by position.
+
+    Args:
+        flow_run_id: The flow run that asks; tells runs apart with `reuse="nothing"`.
+
+    Returns:
+        URL of the run directory; the same for the same job over the same table.
+
+    Raises:
+        InputError: Something about the source, prompt, answer or output cannot work.
+            Nothing was sent.
+    """
+    from batchkit_tasks import steps
+
     return steps.stage_input(job, flow_run_id=flow_run_id)
 
 
 @task(task_run_name="cut into batches", **_OURS)
 def plan_chunks(run: str) -> list[int]:
+    """Cut the table into the chunks of the first round of message batches.
+
+    Returns:
+        The chunks' numbers.
+
+    Raises:
+        SourceChangedError: The source is not the table that the run was opened for.
+    """
+    from batchkit_tasks import steps
+
     return steps.plan_chunks(run)
 
 
 @task(task_run_name="look for rows to send again", **_OURS)
 def plan_rerun(run: str) -> list[int]:
+    """Cut the failed rows that are worth another attempt into new chunks.
+
+    Returns:
+        The new chunks' numbers; none if no row is to be sent again.
+
+    Raises:
+        CreditExhaustedError: Rows were refused because the credit is used up.
+    """
+    from batchkit_tasks import steps
+
     return steps.plan_rerun(run)
 
 
 @task(task_run_name=_named("submit batch"), **_OURS)
 def submit_chunk(run: str, chunk: int, credentials: AnthropicCredentials) -> Sent:
+    """Create the message batch of a chunk, exactly once.
+
+    Short waits (a busy API, a create whose answer was lost) are slept through. Safe to
+    call again: a chunk that has a batch gets no second one.
+
+    Returns:
+        The batch's id, or when to call again.
+
+    Raises:
+        RefusedError: The API said no; nothing was created for this chunk.
+        SourceChangedError: The table is not the one that was planned.
+    """
+    from batchkit_tasks import steps
+
     return steps.submit_chunk(run, chunk, credentials)
 
 
@@ -65,35 +116,70 @@ def submit_chunk(run: str, chunk: int, credentials: AnthropicCredentials) -> Sen
 def poll_batches(
     run: str, credentials: AnthropicCredentials, *, hold: bool = False, **options: Any
 ) -> Look:
-    return steps.poll_batches(run, credentials, hold=hold, **options)
+    """Look at all open batches of the run; with `hold`, until one has ended.
+
+    Args:
+        hold: Wait in this process, looking at growing intervals.
+        options: As `looking.poll_batches` takes them.
+
+    Raises:
+        KeyRefusedError: The key cannot read the batches. They go on.
+        PollingError: The API does not know a batch of ours.
+    """
+    from batchkit_tasks import looking
+
+    return looking.poll_batches(run, credentials, hold=hold, **options)
 
 
 @task(task_run_name=_named("collect batch"), **_OURS)
 def collect_batch(
     run: str, chunk: int, credentials: AnthropicCredentials
 ) -> CollectedPart | None:
+    """Fetch the results of a chunk's ended batch into a part of the run directory.
+
+    Safe to call again. Rows without a line, after some patience, become `missing`;
+    results that the API has deleted make all rows `missing`, with that reason.
+
+    Returns:
+        Counts; None if the batch turned out not to be ours (its chunk is submitted, or
+        looked for, again by `submit_chunk`).
+
+    Raises:
+        ResultsUnreadableError: The results could not be read to the end; they stay.
+    """
+    from batchkit_tasks import steps
+
     return steps.collect_batch(run, chunk, credentials)
 
 
 @task(task_run_name="write output", **_OURS)
 def write_output(run: str, absent_status: str = "", reason: str = "") -> RunSummary:
+    """Join the answers to their rows and write the output table.
+
+    Safe to call again.
+
+    Args:
+        absent_status: What rows without results get; by default such a row is an error.
+        reason: Why they have none.
+
+    Raises:
+        RowsLostError: A row has neither an answer nor a reason. Nothing was written.
+    """
+    from batchkit_tasks import steps
+
     return steps.write_output(run, absent_status, reason)
 
 
 @task(task_run_name="cancel batches", **_OURS)
 def cancel_batches(run: str, credentials: AnthropicCredentials) -> list[str]:
+    """Ask the API to cancel every batch of the run that may still be running.
+
+    What has finished by then keeps its answer; canceled requests are not billed. Safe
+    to call again.
+
+    Returns:
+        The ids of the batches that are canceling now.
+    """
+    from batchkit_tasks import steps
+
     return steps.cancel_batches(run, credentials)
-
-
-for _task in (
-    stage_input,
-    plan_chunks,
-    plan_rerun,
-    submit_chunk,
-    poll_batches,
-    collect_batch,
-    write_output,
-    cancel_batches,
-):
-    _task.__doc__ = getattr(steps, _task.fn.__name__).__doc__
-    _task.description = _task.__doc__
