@@ -22,7 +22,6 @@ from batchkit_tasks.errors import (
 )
 from batchkit_tasks.limits import RESULTS_LIFETIME
 from batchkit_tasks.part_files import write_part
-from batchkit_tasks.pricing import Prices
 from batchkit_tasks.records import Chunk, Submitted
 from batchkit_tasks.results import Collected, ResultReader
 from batchkit_tasks.run_dir import positions
@@ -99,7 +98,7 @@ def _read_once(run: Run, chunk: Chunk, record: Submitted, api: Api) -> _Reading:
         nonce=record.intent.nonce,
         positions=positions(chunk),
         answer=run.answer,
-        price=Prices().cost,
+        price=run.prices.cost,
         max_tokens=chunk.max_tokens or run.job.advanced.max_tokens,
     )
     with api.results(record.batch_id) as blocks:

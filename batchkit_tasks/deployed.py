@@ -21,6 +21,7 @@ from batchkit_tasks.parameters import Advanced, Answer, Job
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from batchkit_tasks.money import Question
     from batchkit_tasks.polling import Look
     from batchkit_tasks.records import Round
 
@@ -64,6 +65,7 @@ def run_as_flow(
         budget_usd=budget_usd,
         dry_run=dry_run,
         advanced=advanced,
+        output_pattern=output,
     )
     run_url = tasks.stage_input(job, flow_run_id=str(flow_run.id))
     flow_run.belongs_to(run_url)
@@ -124,6 +126,12 @@ class FlowHost:
         if not self.holds_process:
             self.log(message)
             suspension.suspend_for_person(message)
+
+    def ask(self, run_url: str, question: Question) -> bool:
+        """Ask about the budget in the form of *Resume*; nobody is asked elsewhere."""
+        from batchkit_tasks.asking import ask_about_budget
+
+        return not self.holds_process and ask_about_budget(run_url, question)
 
     def log(self, message: str) -> None:
         """Write to the flow run's log."""

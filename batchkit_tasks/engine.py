@@ -14,6 +14,8 @@ from batchkit_tasks import sources
 from batchkit_tasks.answers import AnswerFormat, answer_format
 from batchkit_tasks.errors import RecordUnreadableError
 from batchkit_tasks.parameters import Job
+from batchkit_tasks.price_table import read_price_table
+from batchkit_tasks.pricing import Prices
 from batchkit_tasks.records import Chunk, Plan, Round
 from batchkit_tasks.requests import RequestBuilder
 from batchkit_tasks.run_dir import RunDir
@@ -52,6 +54,11 @@ class Run:
     def requests(self) -> RequestBuilder:
         """Makes the requests of the first round."""
         return request_builder(self.job, self.answer)
+
+    @cached_property
+    def prices(self) -> Prices:
+        """What models cost: the job's own table first."""
+        return Prices(read_price_table(self.job.advanced.prices))
 
     def requests_for(self, chunk: Chunk) -> RequestBuilder:
         """Makes the requests of a chunk, whose max_tokens may have been raised."""

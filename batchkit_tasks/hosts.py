@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from batchkit_tasks import steps
+from batchkit_tasks.money import Question
 from batchkit_tasks.polling import Look
 from batchkit_tasks.records import Round
 
@@ -34,6 +35,15 @@ class Host(Protocol):
 
     def wait_for_person(self, message: str) -> None:
         """Stop until a person says go; raises where nobody can be asked."""
+        ...
+
+    def ask(self, run_url: str, question: Question) -> bool:
+        """Ask a person about the budget; where a process is given back, this raises.
+
+        Returns:
+            Whether a decision to go on was kept in the run directory; False where
+            nobody can be asked, or the answer was no.
+        """
         ...
 
     def log(self, message: str) -> None:
@@ -70,6 +80,10 @@ class InProcess:
 
     def wait_for_person(self, message: str) -> None:
         """Nobody can be asked in a script: the caller's error goes through."""
+
+    def ask(self, run_url: str, question: Question) -> bool:
+        """Nobody can be asked in a script."""
+        return False
 
     def log(self, message: str) -> None:
         """Write to the log."""

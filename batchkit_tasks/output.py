@@ -8,19 +8,22 @@ answer nor a reason for having none stops the writing: it must not vanish silent
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 
 from batchkit_tasks import storage
+from batchkit_tasks.accounts import EarlierCosts
 from batchkit_tasks.arrow_compute import pc
 from batchkit_tasks.errors import RowsLostError
 from batchkit_tasks.output_counts import COST_FIELD, TOKEN_FIELDS, OutputCounts
 from batchkit_tasks.pandas_metadata import with_columns, without_columns
-from batchkit_tasks.parts import META_FIELDS, Parts, Positions
+from batchkit_tasks.parts import META_FIELDS, Parts, Positions, in_order
 from batchkit_tasks.rows import Rows
+from batchkit_tasks.shared_answers import SharedAnswers
 from batchkit_tasks.table_writer import TableWriter
 
 ROWS_PER_GROUP: Final = 10_000
@@ -64,6 +67,7 @@ def write_table(
     failed_url: str | None = None,
     notes: Mapping[str, str] | None = None,
     window_rows: int | None = None,
+    earlier: EarlierCosts | None = None,
 ) -> OutputCounts:
     """Write the output table, and the failed rows beside it.
 
@@ -80,6 +84,7 @@ def write_table(
         failed_url: Of the failed rows; by default `<stem>.failed.parquet` beside it.
         notes: Kept in the Parquet schema's metadata.
         window_rows: Rows in memory at a time, and in a row group.
+        earlier: What rows cost in attempts before the one that counts.
 
     Raises:
         RowsLostError: A row has neither an answer nor a reason. Nothing was written.
@@ -93,13 +98,20 @@ def write_table(
     new = [*parts.answer_fields, STATUS, ERROR, META]
     schema = _noted(with_columns(own, new), notes)
     counts = OutputCounts()
+    costs = earlier or EarlierCosts()
+
+    def read(positions: Positions) -> pa.Table:
+        return costs.add_to(parts.read(positions), positions)
+
     with (
+        SharedAnswers(fates, read) as shared,
         TableWriter(to_url, schema, rows_per_group=size) as output,
         _FailedRows(failed_url or failed_rows_url(to_url), own, size) as failed,
     ):
         for start in range(0, rows.num_rows, size):
             stop = min(start + size, rows.num_rows)
-            answers = _answers(fates.read(start, stop), parts, start, stop)
+            sources = _Sources(parts, read, shared.read)
+            answers = _answers(fates.read(start, stop), sources, start, stop)
             _check_none_lost(answers, start, to_url)
             table = rows.read(start, stop, own.names)
             columns = [answers.column(name) for name in parts.answer_names]
@@ -120,14 +132,21 @@ def _window_rows(parts: Parts) -> int:
     return max(100, min(ROWS_PER_GROUP, long))
 
 
-def _answers(fates: pa.Table, parts: Parts, start: int, stop: int) -> pa.Table:
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """Where a window's answers come from."""
+
+    parts: Parts
+    read: Callable[[Positions], pa.Table]
+    read_shared: Callable[[Positions], pa.Table]
+
+
+def _answers(fates: pa.Table, sources: _Sources, start: int, stop: int) -> pa.Table:
     """What became of the rows of a window: answers, marks and meta, one row each."""
     positions = np.arange(start, stop, dtype=np.int64)
-    targets, copied = _targets(fates, positions)
-    table = parts.read(targets)
-    if copied is not None:
-        table = _at_no_cost(table, copied)
-    status, reason = parts.absent(targets)
+    targets, follows = _targets(fates, positions)
+    table = _read(sources, targets, follows)
+    status, reason = sources.parts.absent(targets)
     unsent = pc.is_null(table.column("status"))
     marks = {
         STATUS.name: pc.coalesce(table.column("status"), fates.column("status"), status),
@@ -143,25 +162,33 @@ def _answers(fates: pa.Table, parts: Parts, start: int, stop: int) -> pa.Table:
     return table.set_column(at, "attempts", pc.fill_null(table.column("attempts"), 0))
 
 
-def _targets(
-    fates: pa.Table, positions: Positions
-) -> tuple[Positions, pa.ChunkedArray | None]:
+def _targets(fates: pa.Table, positions: Positions) -> tuple[Positions, Positions]:
     """The position whose answer each row takes, and which rows take another's."""
     if "same_as" not in fates.column_names:
-        return positions, None
+        return positions, positions[:0]
     same_as = fates.column("same_as").cast(pa.int64())
     targets = pc.coalesce(same_as, pa.chunked_array([positions])).to_numpy()
-    return targets, pc.is_valid(same_as)
+    return targets, np.flatnonzero(same_as.is_valid().to_numpy())
 
 
-def _at_no_cost(table: pa.Table, rows: pa.ChunkedArray) -> pa.Table:
+def _read(sources: _Sources, targets: Positions, follows: Positions) -> pa.Table:
+    """The answers of rows in order, of which some follow another row."""
+    if not len(follows):
+        return sources.read(targets)
+    own = np.setdiff1d(np.arange(len(targets)), follows, assume_unique=True)
+    copies = _at_no_cost(sources.read_shared(targets[follows]))
+    pieces = pa.concat_tables([sources.read(targets[own]), copies])
+    return in_order(pieces, np.concatenate([own, follows]))
+
+
+def _at_no_cost(table: pa.Table) -> pa.Table:
     """Set what the rows used to zero, where it is known: it was paid for elsewhere."""
     for number in (*TOKEN_FIELDS, COST_FIELD):
         at = table.schema.get_field_index(number.name)
         column = table.column(at)
-        free = pc.and_(rows, pc.is_valid(column))
         zero = pa.scalar(0, number.type)
-        table = table.set_column(at, number, pc.if_else(free, zero, column))
+        free = pc.if_else(pc.is_valid(column), zero, column)
+        table = table.set_column(at, number, free)
     return table
 
 

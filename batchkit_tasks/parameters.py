@@ -205,6 +205,19 @@ class Advanced(_Strict):
         position=12,
         ge=1,
     )
+    identical: Literal["once", "each"] = _field(
+        "once",
+        "Identical requests",
+        "once: rows with the same request share one answer; each: every row is sent",
+        position=13,
+    )
+    prices: JsonText = Field(
+        default="{}",
+        title="Own prices",
+        description="JSON: USD per million tokens by model, such as "
+        '{"claude-haiku-5-5": {"input": 0.1, "output": 0.5}}; they win over the known ones',
+        json_schema_extra={"position": 14, "format": "json-string"},
+    )
 
 
 class Job(_Strict):
@@ -222,3 +235,6 @@ class Job(_Strict):
     budget_usd: float = 0.0
     dry_run: bool = False
     advanced: Advanced = Advanced()
+    output_pattern: str = ""
+    """The output before its placeholders were replaced: runs of other days have the
+    same one, and their answers are taken over."""

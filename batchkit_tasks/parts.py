@@ -138,7 +138,7 @@ class Parts:
             order.append(rows)
         if not pieces:
             return self.schema.empty_table()
-        return _in_order(pa.concat_tables(pieces), np.concatenate(order))
+        return in_order(pa.concat_tables(pieces), np.concatenate(order))
 
     def absent(self, positions: Positions) -> tuple[pa.Array, pa.Array]:
         """Status and reason of the rows whose chunk has no part; else null."""
@@ -215,13 +215,13 @@ class _Spans:
     """Which of several chunks holds a position."""
 
     def __init__(self, chunks: dict[int, Chunk]) -> None:
-        spans = sorted(
-            (start, stop, owner)
-            for owner, chunk in chunks.items()
-            for start, stop in chunk.ranges
-        )
-        columns = np.array(spans, dtype=np.int64).reshape(-1, 3)
-        self._starts, self._stops, self._owners = columns.T
+        pieces = [np.empty((0, 3), np.int64)]
+        for owner, chunk in chunks.items():
+            spans = np.array(chunk.ranges, dtype=np.int64).reshape(-1, 2)
+            pieces.append(np.column_stack([spans, np.full(len(spans), owner)]))
+        columns = np.concatenate(pieces)
+        ordered = columns[np.argsort(columns[:, 0], kind="stable")]
+        self._starts, self._stops, self._owners = np.ascontiguousarray(ordered.T)
         if (self._starts[1:] < self._stops[:-1]).any():
             raise ValueError("two chunks of one round share rows")
 
@@ -262,7 +262,7 @@ def _own(part: Part, field: pa.Field, positions: Positions) -> pa.Array:
     return pa.repeat(pa.scalar(constants[field.name], field.type), len(positions))
 
 
-def _in_order(table: pa.Table, rows: Positions) -> pa.Table:
+def in_order(table: pa.Table, rows: Positions) -> pa.Table:
     """Put row i of the table at place rows[i]."""
     if (rows[:-1] < rows[1:]).all():
         return table

@@ -28,8 +28,9 @@ from batchkit_tasks.errors import (
 )
 from batchkit_tasks.hosts import Host
 from batchkit_tasks.limits import LONGEST_LOOK
+from batchkit_tasks.money import Purse, Question, in_words, kept_estimate
 from batchkit_tasks.polling import Look
-from batchkit_tasks.records import Chunk, ChunkRecord, Submitted
+from batchkit_tasks.records import Chunk, ChunkRecord, Intended, Submitted
 from batchkit_tasks.results import is_credit_message
 from batchkit_tasks.steps import Sent
 from batchkit_tasks.summary import RunSummary
@@ -61,6 +62,8 @@ def run_to_end(
 
     Raises:
         RunFailedError: Too many rows did not succeed; everything is written.
+        BudgetError: Going on could cost more than the budget; what came back by then
+            is written.
         MostRowsInvalidError: The first batch was mostly invalid; the rest is not sent.
         GaveUpWaitingError: Batches did not end in time; what there is, is written.
         BatchkitError: Something stopped the run; starting it again goes on.
@@ -68,6 +71,9 @@ def run_to_end(
     run = Run(run_url)
     if not run.rounds():
         host.steps.plan_chunks(run_url)
+    if kept_estimate(run.dir) is None:
+        for line in in_words(host.steps.estimate_cost(run_url, credentials)):
+            host.log(line)
     while True:
         round_ = run.rounds()[-1]
         host.planned(round_, run.plan.rows)
@@ -122,6 +128,15 @@ class _Survey:
             and not isinstance(self.records.get(chunk.number), Submitted)
         ]
 
+    @property
+    def unclear(self) -> set[int]:
+        """Chunks whose create was begun and may or may not have made a batch."""
+        return {
+            chunk.number
+            for chunk in self.unsent
+            if isinstance(self.records.get(chunk.number), Intended)
+        }
+
 
 @dataclass
 class _Round:
@@ -135,6 +150,10 @@ class _Round:
     collecting: dict[int, Future[CollectedPart | None]] = field(default_factory=dict)
     not_before: dict[int, Sent] = field(default_factory=dict)
     ended: set[int] = field(default_factory=set)
+    purse: Purse = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.purse = Purse(self.run)
 
     def work_through(self) -> None:
         """Return when every chunk of the round is collected."""
@@ -163,13 +182,13 @@ class _Round:
         for chunk in survey.open:
             if chunk.number in self.ended and chunk.number not in self.collecting:
                 self._collect(collectors, chunk)
-        if stop is None:
-            for chunk in self._sendable(survey):
+        for chunk in self._sendable(survey):
+            # A create without an answer is settled in any case: it may be paid already.
+            if stop is None or chunk.number in survey.unclear:
                 self._send(senders, chunk)
-        elif not survey.open and not self._busy():
-            reason = "not sent: most rows of the first batch were invalid requests"
-            self.host.steps.write_output(self.run.url, "skipped", reason)
-            raise stop
+        if stop and not (survey.open or survey.unclear or self._busy()):
+            self._stop(stop, survey)
+            return False
         self._wait(survey)
         return False
 
@@ -294,14 +313,33 @@ class _Round:
 
     # ------------------------------------------------------------------ stopping
 
-    def _reason_to_stop(self, survey: _Survey) -> MostRowsInvalidError | None:
+    def _reason_to_stop(
+        self, survey: _Survey
+    ) -> MostRowsInvalidError | Question | None:
         """Why nothing more is sent."""
         if self._first_round(survey.unsent) and (
             invalid := self._mostly_invalid(survey)
         ):
             rows, of, example = invalid
             return MostRowsInvalidError(rows, of, example, self.run.job.output)
-        return None
+        waiting = {chunk.number for chunk in survey.unsent} - survey.unclear
+        waiting -= self.sending.keys()
+        if not waiting:
+            return None
+        return self.purse.question(survey.chunks, survey.collected, waiting)
+
+    def _stop(self, reason: MostRowsInvalidError | Question, survey: _Survey) -> None:
+        """Write what there is and raise, unless a person says to go on."""
+        if isinstance(reason, Question):
+            if self.host.ask(self.run.url, reason):
+                return
+            if survey.collected:
+                why = "not sent: the budget did not cover it"
+                self.host.steps.write_output(self.run.url, "skipped", why)
+            raise reason.error()
+        why = "not sent: most rows of the first batch were invalid requests"
+        self.host.steps.write_output(self.run.url, "skipped", why)
+        raise reason
 
     def _first_round(self, chunks: list[Chunk]) -> list[Chunk]:
         return [chunk for chunk in chunks if chunk.attempt == 1 and not chunk.expiries]

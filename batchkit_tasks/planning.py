@@ -17,27 +17,26 @@ import pyarrow.parquet as pq
 from batchkit_tasks import sources, storage
 from batchkit_tasks.answers import answer_format, output_columns
 from batchkit_tasks.chunks import cut_rows
-from batchkit_tasks.engine import Run, request_builder, used_columns
+from batchkit_tasks.decisions import note_asked
+from batchkit_tasks.engine import Run, request_builder
 from batchkit_tasks.errors import ParameterError
-from batchkit_tasks.limits import API_MAX_BATCH_BYTES, MAX_BATCH_BYTES_MARGIN
+from batchkit_tasks.hashes import leaders
 from batchkit_tasks.output import own_columns
+from batchkit_tasks.output_counts import NOT_SENT
 from batchkit_tasks.parameters import Job
+from batchkit_tasks.price_table import read_price_table
 from batchkit_tasks.records import Plan, Round, Source, SourceFile
-from batchkit_tasks.requests import BODY_OVERHEAD, Built, item_bytes, request_hash
+from batchkit_tasks.requests import item_bytes
 from batchkit_tasks.run_dir import RunDir
 from batchkit_tasks.table_files import moved_into_place
-
-WINDOW_ROWS: Final = 10_000
-"""Rows in memory at a time while planning."""
-
-ROWS_SCHEMA: Final = pa.schema(
-    [
-        pa.field("request_hash", pa.binary(16)),
-        pa.field("status", pa.string()),
-        pa.field("reason", pa.string()),
-    ]
+from batchkit_tasks.taking_over import TakenOver, forget, take_over
+from batchkit_tasks.weighing import (
+    WINDOW_ROWS,
+    Weighed,
+    max_body_bytes,
+    weigh_rows,
+    write_rows,
 )
-"""`rows.parquet`: the hash of each row's request, or why none is sent."""
 
 
 def open_run(
@@ -65,6 +64,7 @@ def open_run(
         run.prepare()
         table = sources.stage(source, run.input_url)
         run.create_plan(_plan(run, job, source.identity, table, flow_run_id))
+    note_asked(run, job.budget_usd)
     return run.url
 
 
@@ -92,6 +92,7 @@ def open_frame_run(job: Job, table: pa.Table, *, folder: str) -> str:
             pq.write_table(table, file, row_group_size=WINDOW_ROWS, compression="zstd")
         staged = SourceFile(run.input_url, 0, "staged", table.num_rows)
         run.create_plan(_plan(run, job, identity, (staged,), None))
+    note_asked(run, job.budget_usd)
     return run.url
 
 
@@ -105,6 +106,7 @@ def check_job(job: Job, schema: pa.Schema) -> None:
     builder = request_builder(job, answer)
     output_columns(schema.names, job.answer)
     builder.check(schema)
+    read_price_table(job.advanced.prices)
     if job.advanced.id_column and job.advanced.id_column not in schema.names:
         columns = ", ".join(schema.names)
         raise ParameterError(
@@ -116,29 +118,72 @@ def check_job(job: Job, schema: pa.Schema) -> None:
 def plan_first_round(run: Run) -> Round:
     """Build every request once to weigh it, and cut the table into chunks.
 
-    Leaves `rows.parquet` and `rounds/00001.json`; both are kept as they are from then
+    Leaves `rows-….parquet` and `rounds/00001.json`; both are kept as they are from then
     on, so a retry is safe and finds them.
     """
     found = run.rounds()
     if found:
         return found[0]
     run.check_source()
-    weighed = _weigh_rows(run)
+    token = uuid.uuid4().hex[:8]
+    weighed = weigh_rows(run)
+    shared = _share(run, weighed, token)
+    write_rows(run.dir.rows_url(token), weighed, shared.same_as)
     chunks = cut_rows(
-        weighed.positions,
-        weighed.sizes,
+        shared.sent,
+        weighed.sizes[shared.sent],
         max_requests=run.job.advanced.rows_per_batch,
         max_bytes=max_body_bytes(run.job),
     )
-    return run.dir.create_round(
-        Round(number=1, chunks=tuple(chunks), unsent=weighed.unsent)
+    planned = Round(
+        number=1,
+        chunks=tuple(chunks),
+        unsent=weighed.unsent,
+        token=token,
+        duplicates=shared.duplicates,
+        reused=shared.reused,
+        taken_over_rows=shared.taken.box_rows,
+        notes=tuple(shared.taken.notes),
     )
+    kept = run.dir.create_round(planned)
+    if kept.token != token:
+        forget(run, token)
+    return kept
 
 
-def max_body_bytes(job: Job) -> int:
-    """The largest body that is sent."""
-    wanted = job.advanced.mb_per_batch * 1_000_000
-    return min(wanted, API_MAX_BATCH_BYTES - MAX_BATCH_BYTES_MARGIN)
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """Which rows are sent, and where the others get their answers."""
+
+    sent: np.ndarray
+    same_as: np.ndarray
+    """For each row the position of the first equal one; -1: none."""
+    taken: TakenOver
+    duplicates: int
+    reused: int
+
+
+def _share(run: Run, weighed: Weighed, token: str) -> _Shared:
+    """Find rows with equal requests, and rows whose answer was paid for before."""
+    once = run.job.advanced.identical == "once"
+    asked = weighed.asked
+    same_as = np.full(len(weighed.sizes), -1, dtype=np.int64)
+    first = asked
+    if once:
+        first = asked[leaders(weighed.hashes[asked])]
+        follow = first != asked
+        same_as[asked[follow]] = first[follow]
+    own = asked[first == asked]
+    taken = take_over(run, weighed.hashes[own], own, token, once=once)
+    served = np.isin(first, taken.positions)
+    reused = int(served.sum())
+    return _Shared(
+        sent=np.setdiff1d(own, taken.positions, assume_unique=True),
+        same_as=same_as,
+        taken=taken,
+        duplicates=len(asked) - len(own) - (reused - len(taken.positions)),
+        reused=reused,
+    )
 
 
 # --------------------------------------------------------------------- identity
@@ -152,7 +197,24 @@ def _run_url(
         key = f"{key}-{(flow_run_id or uuid.uuid4().hex)[:8]}"
     name = job.output.rstrip("/").rpartition("/")[2]
     home = folder or storage.join(storage.parent(job.output), "_batchkit")
-    return storage.join(home, name, key)
+    return _not_over(storage.join(home, name, key))
+
+
+def _not_over(url: str) -> str:
+    """The run directory itself, or the next one where that run is over and had failed
+    rows: asking again means to send those again. All else is taken over from it."""
+    number = 1
+    while True:
+        at = url if number == 1 else f"{url}-{number}"
+        summary = RunDir(at).summary() or {}
+        by_status = summary.get("by_status", {})
+        if not any(rows for name, rows in by_status.items() if name not in SETTLED):
+            return at
+        number += 1
+
+
+SETTLED: Final = frozenset(("succeeded", *NOT_SENT))
+"""Statuses of rows that are not sent when the same is asked again."""
 
 
 def run_key(job: Job, source: Source) -> str:
@@ -169,6 +231,8 @@ def run_key(job: Job, source: Source) -> str:
         "max_tokens": advanced.max_tokens,
         "request": advanced.request,
     }
+    if advanced.identical != "once":
+        facts["identical"] = advanced.identical
     text = json.dumps(facts, sort_keys=True, ensure_ascii=False)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
@@ -210,104 +274,7 @@ def _table_digest(table: pa.Table) -> str:
     return digest.hexdigest()
 
 
-# --------------------------------------------------------------------- weighing
-
-
-@dataclass(frozen=True, slots=True)
-class _Weighed:
-    """Which rows are sent and how many bytes each needs on the wire."""
-
-    positions: np.ndarray
-    sizes: np.ndarray
-    unsent: dict[str, int]
-
-
-def _weigh_rows(run: Run) -> _Weighed:
-    largest = max_body_bytes(run.job) - BODY_OVERHEAD
-    sample = _sample(run.plan.rows, run.job.sample_rows)
-    rows = run.rows()
-    positions: list[np.ndarray] = []
-    sizes: list[np.ndarray] = []
-    unsent: dict[str, int] = {}
-    with (
-        moved_into_place(run.dir.rows_url) as file,
-        pq.ParquetWriter(file, ROWS_SCHEMA, compression="zstd") as writer,
-    ):
-        columns = used_columns(run.requests, rows.schema)
-        for start, table in rows.windows(WINDOW_ROWS, columns):
-            fate = _Fates(start, run.requests.build(table), largest, sample)
-            writer.write_table(fate.table())
-            positions.append(fate.positions)
-            sizes.append(fate.sizes)
-            for status, count in fate.unsent.items():
-                unsent[status] = unsent.get(status, 0) + count
-    return _Weighed(np.concatenate(positions), np.concatenate(sizes), unsent)
-
-
-def _sample(rows: int, wanted: int) -> np.ndarray | None:
-    """Positions spread evenly over the table; None for all of them."""
-    if not 0 < wanted < rows:
-        return None
-    return np.unique(np.linspace(0, rows - 1, wanted).round().astype(np.int64))
-
-
-class _Fates:
-    """What becomes of the rows of one window: sent, or why not."""
-
-    def __init__(
-        self, start: int, built: Built, largest: int, sample: np.ndarray | None
-    ) -> None:
-        params = built.params
-        self.hashes: list[bytes | None] = [None] * len(params)
-        self.statuses: list[str | None] = [None] * len(params)
-        self.reasons: list[str | None] = [None] * len(params)
-        self.unsent: dict[str, int] = {}
-        outside = _outside(start, len(params), sample)
-        kept: list[int] = []
-        weights: list[int] = []
-        for row, request in enumerate(params):
-            if request is None:
-                self._leave_out(row, "skipped", built.reasons[row])
-                continue
-            self.hashes[row] = request_hash(request)
-            size = item_bytes(start + row, request)
-            if outside is not None and outside[row]:
-                self._leave_out(row, "skipped", "not in the sample")
-            elif size > largest:
-                self._leave_out(row, "oversized", _oversized(size, largest))
-            else:
-                kept.append(start + row)
-                weights.append(size)
-        self.positions = np.array(kept, dtype=np.int64)
-        self.sizes = np.array(weights, dtype=np.int64)
-
-    def _leave_out(self, row: int, status: str, reason: str) -> None:
-        self.statuses[row] = status
-        self.reasons[row] = reason
-        self.unsent[status] = self.unsent.get(status, 0) + 1
-
-    def table(self) -> pa.Table:
-        """The window's rows of `rows.parquet`."""
-        columns: list[list[Any]] = [self.hashes, self.statuses, self.reasons]
-        arrays = [
-            pa.array(values, field.type)
-            for values, field in zip(columns, ROWS_SCHEMA, strict=True)
-        ]
-        return pa.Table.from_arrays(arrays, schema=ROWS_SCHEMA)
-
-
-def _outside(start: int, rows: int, sample: np.ndarray | None) -> list[bool] | None:
-    if sample is None:
-        return None
-    window = np.arange(start, start + rows)
-    return list(~np.isin(window, sample))
-
-
-def _oversized(size: int, largest: int) -> str:
-    return (
-        f"the request has {size:,} bytes; at most {largest:,} fit into a message batch "
-        "(mb_per_batch)"
-    )
+# ------------------------------------------------------------------------- reading
 
 
 def item_sizes(run: Run, positions: np.ndarray, max_tokens: int) -> np.ndarray:

@@ -92,6 +92,16 @@ class Round(Record, frozen=True):
     chunks: tuple[Chunk, ...]
     unsent: dict[str, int] = {}
     """Rows of the table that are not sent, by status (round 1 only)."""
+    token: str = ""
+    """Names `rows-….parquet` and `taken-over-…/`, which were made for this round."""
+    duplicates: int = 0
+    """Rows that get the answer of an equal row which is sent."""
+    reused: int = 0
+    """Rows that get an answer which was paid for before."""
+    taken_over_rows: int = 0
+    """Rows of the table for each file in `taken-over-…/`."""
+    notes: tuple[str, ...] = ()
+    """What is to be said about the plan."""
 
 
 class Intended(Record, frozen=True, tag_field="state", tag="intended"):

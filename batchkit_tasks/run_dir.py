@@ -2,12 +2,15 @@
 
     plan.json               what is asked, of which table; written once
     input.parquet           the staged rows, where the source cannot be read by position
-    rows.parquet            per row: hash of its request, or why it is not sent
+    rows-9f3a61c2.parquet   per row: hash of its request, or why it is not sent
+    taken-over-9f3a61c2/    answers that were paid for before, one file per 10,000 rows
     rounds/00001.json       the chunks of the first sending; 00002: rows sent again, …
     rounds/split-00012.json the halves of a chunk that the API found too large
     chunks/00012-1.json     chunk 12, first sending: intended, submitted or unsent
     parts/00012.parquet     what came back for chunk 12, one row per position
     paused-after-00001.json a person was asked to buy credits after round 1
+    estimate.json           what the first round was expected to cost
+    budget-00001.json       what the run may cost: as asked, then as people decided
     summary.json            at the end
 
 A folder on any fsspec filesystem. Files are small, whole and never changed, but for
@@ -56,10 +59,18 @@ class RunDir:
         """The staged rows."""
         return storage.join(self.url, "input.parquet")
 
-    @property
-    def rows_url(self) -> str:
-        """Hash and fate of every row."""
-        return storage.join(self.url, "rows.parquet")
+    def rows_url(self, token: str) -> str:
+        """Hash and fate of every row, as planned for the first round of that token."""
+        return storage.join(self.url, f"rows-{token}.parquet")
+
+    def taken_over_url(self, token: str, number: int) -> str:
+        """Answers from before, for some rows of the table."""
+        return storage.join(self.url, f"taken-over-{token}", f"{number:05d}.parquet")
+
+    def taken_over(self, token: str) -> list[int]:
+        """The numbers of the files with answers from before."""
+        listed = storage.names(storage.join(self.url, f"taken-over-{token}"))
+        return [int(name.split(".")[0]) for name in listed if name[0].isdigit()]
 
     def part_url(self, chunk: int) -> str:
         """The results of a chunk."""
@@ -164,6 +175,20 @@ class RunDir:
     def summary(self) -> dict[str, Any] | None:
         """The summary of a run that is over."""
         return self._read(storage.join(self.url, "summary.json"), dict[str, Any])
+
+    # ---------------------------------------------------------- what else is kept
+
+    def keep(self, name: str, record: T) -> T:
+        """Write a file of its own, or return what another process wrote first."""
+        return self._create(storage.join(self.url, name), record)
+
+    def kept(self, name: str, kind: Any) -> Any:
+        """What `keep` wrote; None if nothing."""
+        return self._read(storage.join(self.url, name), kind)
+
+    def kept_names(self, prefix: str) -> list[str]:
+        """The names of such files, in order."""
+        return [name for name in storage.names(self.url) if name.startswith(prefix)]
 
     # ------------------------------------------------------------------- inside
 

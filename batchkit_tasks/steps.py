@@ -17,7 +17,9 @@ from batchkit_tasks.api import Api, Later
 from batchkit_tasks.collecting import CollectedPart, collect_chunk
 from batchkit_tasks.engine import Run
 from batchkit_tasks.errors import ForeignBatchError, ResultsGoneError
+from batchkit_tasks.estimating import Estimate
 from batchkit_tasks.looking import poll_batches
+from batchkit_tasks.money import estimate_once
 from batchkit_tasks.parameters import Job
 from batchkit_tasks.part_files import write_part_without_answers
 from batchkit_tasks.planning import open_run, plan_first_round
@@ -80,6 +82,19 @@ def plan_chunks(run: str) -> list[int]:
         SourceChangedError: The source is not the table that the run was opened for.
     """
     return [chunk.number for chunk in plan_first_round(Run(run)).chunks]
+
+
+def estimate_cost(run: str, credentials: AnthropicCredentials) -> Estimate:
+    """Estimate what a planned run will cost; the API counts the tokens of a sample.
+
+    Counting is free of charge. Where the API cannot say, bytes are divided. Safe to call
+    again: the first estimate is kept.
+
+    Raises:
+        KeyRefusedError: The API does not accept the key. Nothing was sent.
+    """
+    with Api(credentials) as api:
+        return estimate_once(Run(run), api)
 
 
 def plan_rerun(run: str) -> list[int]:

@@ -7,6 +7,24 @@ from typing import Any
 
 import msgspec
 
+from batchkit_tasks.output_counts import NOT_SENT
+
+
+class BatchCost(msgspec.Struct, frozen=True, kw_only=True):
+    """What one message batch came to."""
+
+    batch_id: str
+    attempt: int
+    """1, and more where its rows had been sent before."""
+    rows: int
+    succeeded: int
+    input_tokens: int
+    output_tokens: int
+    cache_creation_tokens: int
+    cache_read_tokens: int
+    cost_usd: float | None
+    """None: a price is unknown."""
+
 
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The end of a run; JSON-able with `as_dict()`."""
@@ -20,7 +38,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
     """Rows of the source, all of which are in the output."""
     sent: int
-    """Rows of which a request was sent at least once."""
+    """Rows whose answer was asked for in this run, equal ones included."""
     by_status: dict[str, int]
     """Rows by `_status`; adds up to `rows`."""
     batches: tuple[str, ...]
@@ -34,6 +52,20 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     message: str = ""
     """The run in one sentence."""
     dry_run: bool = False
+    requests: int = 0
+    """Different requests that were sent in the first round."""
+    duplicates: int = 0
+    """Rows that got the answer of an equal row."""
+    reused: int = 0
+    """Rows that got an answer which was paid for before."""
+    duplicates_saved_usd: float | None = None
+    """What the duplicates would have cost besides; None if a price is unknown."""
+    unpriced: int = 0
+    """Rows that were billed at a price that is not known."""
+    batch_costs: tuple[BatchCost, ...] = ()
+    """What each collected batch came to, failed attempts included."""
+    other_tiers: dict[str, int] = {}
+    """Rows that were not run at batch priority, by service tier; should be empty."""
 
     @property
     def succeeded(self) -> int:
@@ -43,7 +75,8 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def failed(self) -> int:
         """Rows that were sent and did not succeed."""
-        return self.sent - self.succeeded
+        unsent = sum(self.by_status.get(status, 0) for status in NOT_SENT)
+        return self.rows - unsent - self.succeeded
 
     def as_dict(self) -> dict[str, Any]:
         """The summary as plain values."""

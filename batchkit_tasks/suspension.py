@@ -18,11 +18,13 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.context import FlowRunContext
 from prefect.exceptions import Pause, PrefectHTTPStatusError
 from prefect.flow_runs import suspend_flow_run
+from prefect.input import RunInput
 from prefect.states import Scheduled
 
 from batchkit_tasks import patience
 
 T = TypeVar("T")
+Input = TypeVar("Input", bound=RunInput)
 
 KEY_PREFIX: Final = "batchkit-wait-"
 """Pause keys of our own waits. A run left in Suspended under one of these was on its
@@ -81,6 +83,25 @@ def suspend_for_person(message: str) -> None:
     run_id = _current_run_id()
     try:
         _patiently(lambda: suspend_flow_run(key=f"{ASK_PREFIX}{uuid.uuid4().hex}"))
+    except Pause:
+        with get_client(sync_client=True) as client:
+            _patiently(lambda: _say(client, run_id, message))
+        raise
+
+
+def wait_for_input(form: type[Input], *, key: str, message: str) -> Input:
+    """Give what a person entered under this key; ask for it if nobody has yet.
+
+    Args:
+        key: The same for the same question, so that the run finds its answer when it
+            starts from the top.
+
+    Raises:
+        prefect.exceptions.Pause: The question was put; the process ends.
+    """
+    run_id = _current_run_id()
+    try:
+        return _patiently(lambda: suspend_flow_run(wait_for_input=form, key=key))
     except Pause:
         with get_client(sync_client=True) as client:
             _patiently(lambda: _say(client, run_id, message))

@@ -20,6 +20,7 @@ from prefect.runtime import task_run
 if TYPE_CHECKING:
     from batchkit_tasks.collecting import CollectedPart
     from batchkit_tasks.credentials import AnthropicCredentials
+    from batchkit_tasks.estimating import Estimate
     from batchkit_tasks.parameters import Job
     from batchkit_tasks.polling import Look
     from batchkit_tasks.steps import Sent
@@ -76,6 +77,21 @@ def plan_chunks(run: str) -> list[int]:
     from batchkit_tasks import steps
 
     return steps.plan_chunks(run)
+
+
+@task(task_run_name="estimate cost", **_OURS)
+def estimate_cost(run: str, credentials: AnthropicCredentials) -> Estimate:
+    """Estimate what a planned run will cost; the API counts the tokens of a sample.
+
+    Counting is free of charge. Where the API cannot say, bytes are divided. Safe to call
+    again: the first estimate is kept.
+
+    Raises:
+        KeyRefusedError: The API does not accept the key. Nothing was sent.
+    """
+    from batchkit_tasks import steps
+
+    return steps.estimate_cost(run, credentials)
 
 
 @task(task_run_name="look for rows to send again", **_OURS)

@@ -14,7 +14,7 @@ def judge(summary: RunSummary, fail_above_percent: float) -> None:
     """
     if not summary.sent or not summary.failed:
         return
-    none_succeeded = summary.succeeded == 0
+    none_succeeded = summary.failed >= summary.sent
     if none_succeeded or 100 * summary.failed > fail_above_percent * summary.sent:
         kinds = ", ".join(
             f"{count:,} {status}"

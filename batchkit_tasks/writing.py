@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from batchkit_tasks import storage
+from batchkit_tasks.accounts import Accounts, BatchAccount, accounts_of
 from batchkit_tasks.engine import Run
 from batchkit_tasks.output import failed_rows_url, write_table
-from batchkit_tasks.parts import Absent, Part, Parts
-from batchkit_tasks.records import Round, SourceFile, Submitted
-from batchkit_tasks.sources import Rows
-from batchkit_tasks.summary import RunSummary, in_words
+from batchkit_tasks.output_counts import OutputCounts
+from batchkit_tasks.parts import Parts
+from batchkit_tasks.run_parts import absent_chunks, fates_of, parts_of
+from batchkit_tasks.summary import BatchCost, RunSummary, in_words
 
 
 def write_run(run: Run, absent_status: str = "", reason: str = "") -> RunSummary:
@@ -24,68 +25,67 @@ def write_run(run: Run, absent_status: str = "", reason: str = "") -> RunSummary
         SourceChangedError: The source is not what it was.
     """
     run.check_source()
-    rounds = run.rounds()
-    collected = run.dir.collected()
-    parts = Parts(
-        _parts(run, rounds, collected),
-        run.answer.fields,
-        _absent(rounds, collected, absent_status, reason) if absent_status else (),
-    )
-    fates = SourceFile(run.dir.rows_url, 0, "written", run.plan.rows)
-    output = run.job.output
+    found = parts_of(run)
+    absent = absent_chunks(run, absent_status, reason) if absent_status else ()
+    parts = Parts(found, run.answer.fields, absent)
+    accounts = accounts_of(found)
     counts = write_table(
-        rows=run.rows(), fates=Rows((fates,)), parts=parts, to_url=output
+        rows=run.rows(),
+        fates=fates_of(run),
+        parts=parts,
+        to_url=run.job.output,
+        earlier=accounts.earlier,
     )
-    by_status = dict(counts.by_status)
-    cost = None if counts.unpriced else counts.cost_usd
-    failed = counts.rows - counts.succeeded
-    summary = RunSummary(
-        output=output,
-        failed_output=failed_rows_url(output) if failed else None,
-        run=run.url,
-        rows=counts.rows,
-        sent=counts.sent,
-        by_status=by_status,
-        batches=tuple(run.dir.batch_ids()),
-        rounds=len(rounds),
-        input_tokens=counts.tokens["input_tokens"],
-        output_tokens=counts.tokens["output_tokens"],
-        cost_usd=cost,
-        message=in_words(by_status, cost),
-    )
+    summary = sum_up(run, counts, accounts)
     if not absent_status:
         run.dir.write_summary(summary.as_dict())
     return summary
 
 
-def _parts(run: Run, rounds: list[Round], collected: set[int]) -> list[Part]:
-    records = run.dir.latest_records()
-    found: list[Part] = []
-    for round_ in rounds:
-        for chunk in round_.chunks:
-            if chunk.number not in collected:
-                continue
-            record = records.get(chunk.number)
-            sent = isinstance(record, Submitted)
-            batch_id = record.batch_id if isinstance(record, Submitted) else ""
-            nonce = (
-                record.intent.nonce if isinstance(record, Submitted) and sent else ""
-            )
-            url = run.dir.part_url(chunk.number)
-            found.append(Part(chunk, round_.number, url, batch_id, nonce))
-    return found
+def sum_up(run: Run, counts: OutputCounts, accounts: Accounts) -> RunSummary:
+    """Put a run in numbers."""
+    rounds = run.rounds()
+    first = rounds[0]
+    by_status = dict(counts.by_status)
+    tokens = accounts.tokens
+    return RunSummary(
+        output=run.job.output,
+        failed_output=failed_rows_url(run.job.output)
+        if counts.rows > counts.succeeded
+        else None,
+        run=run.url,
+        rows=counts.rows,
+        sent=counts.sent - first.reused,
+        by_status=by_status,
+        batches=tuple(run.dir.batch_ids()),
+        rounds=len(rounds),
+        input_tokens=tokens["input_tokens"],
+        output_tokens=tokens["output_tokens"],
+        cost_usd=accounts.cost_usd,
+        message=in_words(by_status, accounts.cost_usd),
+        requests=sum(chunk.requests for chunk in first.chunks),
+        duplicates=first.duplicates,
+        reused=first.reused,
+        unpriced=accounts.unpriced,
+        batch_costs=tuple(map(_batch_cost, accounts.batches)),
+        other_tiers=accounts.other_tiers,
+    )
 
 
-def _absent(
-    rounds: list[Round], collected: set[int], status: str, reason: str
-) -> list[Absent]:
-    """Chunks without results; rows that have an answer from before keep it."""
-    return [
-        Absent(chunk, status, reason)
-        for round_ in rounds
-        for chunk in round_.chunks
-        if chunk.number not in collected
-    ]
+def _batch_cost(batch: BatchAccount) -> BatchCost:
+    tokens = batch.tokens
+    return BatchCost(
+        batch_id=batch.batch_id,
+        attempt=batch.attempt,
+        rows=batch.rows,
+        succeeded=batch.succeeded,
+        input_tokens=tokens["input_tokens"],
+        output_tokens=tokens["output_tokens"],
+        cache_creation_tokens=tokens["cache_creation_5m_tokens"]
+        + tokens["cache_creation_1h_tokens"],
+        cache_read_tokens=tokens["cache_read_tokens"],
+        cost_usd=batch.cost_usd,
+    )
 
 
 def is_written(run: Run) -> bool:

@@ -175,7 +175,8 @@ def test_used_up_credit_stops_the_run_and_uses_up_no_attempt(
 def test_a_first_batch_of_invalid_requests_stops_the_rest(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    source = table(tmp_path, ["[[errored:invalid_request_error]]"] * 40)
+    texts = [f"[[errored:invalid_request_error]] {n}" for n in range(40)]
+    source = table(tmp_path, texts)
     advanced = {
         "check_every_seconds": 0.1,
         "rows_per_batch": 10,
