@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from batchkit_tasks import steps
 from batchkit_tasks.engine import Run
 from batchkit_tasks.polling import Look
+from batchkit_tasks.records import Submitted
 from batchkit_tasks.summary import RunSummary
 
 if TYPE_CHECKING:
@@ -41,21 +42,26 @@ def salvage(
     Raises:
         BatchkitError: As the steps; what was collected stays in the run directory.
     """
+    opened = Run(run)
     not_ours: set[int] = set()
-    while True:
+    while _open_chunks(opened) - not_ours:
         look = steps.poll_batches(
             run, credentials, hold=hold, being_collected=not_ours, show=show
         )
         for chunk in look.ended:
             if steps.collect_batch(run, chunk, credentials) is None:
                 not_ours.add(chunk)
-        if not look.running:
-            break
-        if not look.ended and not hold:
+        if look.running and not look.ended and not hold:
             return None
     steps.plan_chunks(run)
-    opened = Run(run)
     planned = {chunk.number for round_ in opened.rounds() for chunk in round_.chunks}
     if planned <= opened.dir.collected():
         return steps.write_output(run)
     return steps.write_output(run, "skipped", NOT_SENT)
+
+
+def _open_chunks(run: Run) -> set[int]:
+    """Chunks whose batch exists and is not collected."""
+    records = run.dir.latest_records()
+    submitted = {n for n, record in records.items() if isinstance(record, Submitted)}
+    return submitted - run.dir.collected()

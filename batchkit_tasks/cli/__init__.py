@@ -54,6 +54,7 @@ batchkit run reviews.csv --prompt "Summarize: {text}"
         "sent), 130 stopped with Ctrl-C."
     ),
     version=_version,
+    suppress_keyboard_interrupt=False,  # a run says how to go on
 )
 for _command in (run, estimate, status, collect, cancel, sandbox, demo):
     app.command(_command)
