@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batchkit_tasks import storage
@@ -33,7 +34,7 @@ from batchkit_tasks.polling import Look
 from batchkit_tasks.records import Chunk, ChunkRecord, Intended, Submitted
 from batchkit_tasks.results import is_credit_message
 from batchkit_tasks.steps import Sent
-from batchkit_tasks.summary import RunSummary
+from batchkit_tasks.summary import RunSummary, oddities
 from batchkit_tasks.verdict import judge
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ def run_to_end(
             break
     summary: RunSummary = host.steps.write_output(run_url)
     host.log(summary.message)
+    for line in oddities(summary):
+        host.log(line)
     judge(summary, run.job.advanced.fail_above_percent)
     return summary
 
@@ -379,9 +382,8 @@ class _Round:
         fs, path = storage.filesystem(self.run.dir.part_url(first.number))
         part = pq.read_table(path, filesystem=fs, columns=["error_type", "error"])
         invalid = part.filter(pc.equal(part["error_type"], "invalid_request_error"))
-        invalid = invalid.filter(
-            [not is_credit_message(error) for error in invalid["error"].to_pylist()]
-        )
+        credit = [is_credit_message(error) for error in invalid["error"].to_pylist()]
+        invalid = invalid.filter(pc.invert(pa.array(credit, pa.bool_())))
         if 2 * invalid.num_rows <= part.num_rows:
             return None
         return invalid.num_rows, part.num_rows, str(invalid["error"][0].as_py())

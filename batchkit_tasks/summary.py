@@ -95,3 +95,18 @@ def in_words(by_status: Mapping[str, int], cost_usd: float | None) -> str:
     message = f"{good:,} of {rows:,} rows succeeded"
     message += f", {others}" if others else ""
     return message + ("" if cost_usd is None else f"; ${cost_usd:,.2f}")
+
+
+def oddities(summary: RunSummary) -> list[str]:
+    """What a person should know about the bill of a run."""
+    lines = [
+        f"{rows:,} rows were run at the service tier {tier}: they may be billed at the "
+        "full price, and are counted here at the batch price."
+        for tier, rows in summary.other_tiers.items()
+    ]
+    if summary.unpriced:
+        lines.append(
+            f"What the run cost is not known: {summary.unpriced:,} rows were billed at a "
+            "price that is not known. Give one in advanced.prices."
+        )
+    return lines

@@ -26,6 +26,7 @@ for the same over HTTP.
 | `[[web_search]]` | search blocks before the text; three searches in `usage` |
 | `[[cache]]` | 5-minute and 1-hour cache writes and cache reads in `usage` |
 | `[[us]]` | `inference_geo` is `us` |
+| `[[standard_tier]]` | `service_tier` is `standard`, as it should not be |
 | `[[extra_usage]]`, `[[sparse_usage]]` | one usage key more; only the two certain ones |
 | `[[unknown_block]]`, `[[unknown_stop]]` | a content block or stop reason nobody knows |
 | `[[unknown_type]]` | a result type nobody knows (counted as errored) |

@@ -205,6 +205,7 @@ CHANGES: Final[Mapping[str, Callable[[Answer, Marker], None]]] = {
     "web_search": _search,
     "cache": _cache,
     "us": _set_usage(inference_geo="us"),
+    "standard_tier": _set_usage(service_tier="standard"),
     "extra_usage": _set_usage(sandbox_extra_tokens=7),
     "sparse_usage": _leave_usage_out,
     "bad_json": _misfit,
