@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         AnswerError,
         BatchkitError,
         BudgetError,
+        ChunkUncertainError,
         CollisionStrategyError,
         ColumnClashError,
         ColumnTypeError,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         SpendLimitError,
         SubmissionUncertainError,
         UnknownColumnError,
+        WrongWorkspaceError,
     )
     from batchkit_tasks.kit import BatchKit
     from batchkit_tasks.parameters import (
@@ -70,6 +72,7 @@ _HOMES = {
         "AnswerError",
         "BatchkitError",
         "BudgetError",
+        "ChunkUncertainError",
         "CollisionStrategyError",
         "ColumnClashError",
         "ColumnTypeError",
@@ -95,6 +98,7 @@ _HOMES = {
         "SpendLimitError",
         "SubmissionUncertainError",
         "UnknownColumnError",
+        "WrongWorkspaceError",
     ),
     "kit": ("BatchKit",),
     "parameters": (
@@ -125,6 +129,7 @@ __all__ = [
     "BatchKit",
     "BatchkitError",
     "BudgetError",
+    "ChunkUncertainError",
     "CollisionStrategyError",
     "ColumnClashError",
     "ColumnTypeError",
@@ -155,6 +160,7 @@ __all__ = [
     "SubmissionUncertainError",
     "TextAnswer",
     "UnknownColumnError",
+    "WrongWorkspaceError",
     "batch_dataframe",
     "cancel_batches",
     "collect_batch",

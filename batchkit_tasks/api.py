@@ -18,11 +18,21 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import msgspec
 
-from batchkit_tasks import submission
+from batchkit_tasks import patience, submission
+from batchkit_tasks.api_errors import (
+    Later,
+    describe,
+    judge_create_answer,
+    judge_create_failure,
+    later_or_raise,
+    retry_after,
+)
 from batchkit_tasks.batches import BatchPage, MessageBatch
-from batchkit_tasks.errors import KeyRefusedError, RefusedError
+from batchkit_tasks.errors import RefusedError
 from batchkit_tasks.limits import LIST_PAGE_SIZE
-from batchkit_tasks.submission import Accepted, Outcome, Unclear
+from batchkit_tasks.list_pages import read_down_to
+from batchkit_tasks.outcomes import Accepted, Outcome, Unclear
+from batchkit_tasks.result_bytes import read_blocks
 
 if TYPE_CHECKING:
     import anthropic
@@ -36,25 +46,6 @@ T = TypeVar("T")
 BATCHES: Final = "/v1/messages/batches"
 RAW: Final = {"X-Stainless-Raw-Response": "stream"}
 """Makes the SDK hand over the response before its body is read."""
-
-READ_TIMEOUT_SECONDS: Final = 300.0
-"""How long the API may think about a create before its answer counts as lost."""
-
-BLOCK_BYTES: Final = 1 << 20
-"""Results are read in pieces of this size: small ones cost a hundred times the CPU."""
-
-MAX_PAGES: Final = 200
-"""A server that ignores `after_id` would list for ever; 200,000 batches are enough."""
-
-
-@dataclass(frozen=True, slots=True)
-class Later:
-    """The API cannot answer a reading call just now; ask again, not before this long."""
-
-    why: str
-    retry_after: timedelta | None = None
-    unknown_batch: bool = False
-    """The answer was 404: false ones heal within minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +65,10 @@ class Api:
     def __init__(self, credentials: AnthropicCredentials) -> None:
         self.client: anthropic.Anthropic = credentials.get_client(max_retries=0)
         self.key_fingerprint = credentials.fingerprint()
-        self.clock_skew = timedelta(0)
+        self.clock_skew: timedelta | None = None
         """The server's clock less ours, by the newest `Date` header seen."""
+        self.workspace = ""
+        """The workspace that the key acts in, as far as the API has said."""
 
     def close(self) -> None:
         """Close the connections."""
@@ -98,6 +91,7 @@ class Api:
         import anthropic
         import httpx2
 
+        answer_seconds = patience.answer_to_create().total_seconds()
         try:
             response = self.client.post(
                 BATCHES,
@@ -108,20 +102,16 @@ class Api:
                         "Content-Type": "application/json",
                         "Content-Length": str(body.size),
                     },
-                    "timeout": httpx2.Timeout(READ_TIMEOUT_SECONDS, connect=10.0),
+                    "timeout": httpx2.Timeout(answer_seconds, connect=10.0),
+                    "follow_redirects": False,
                 },
             )
         except anthropic.APIStatusError as error:
-            self._note_clock(error.response.headers)
-            return _judge(error)
-        except (anthropic.APIConnectionError, httpx2.HTTPError) as error:
-            cause = error.__cause__ or error
-            early = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
-            phase = "connect" if isinstance(cause, early) else "later"
-            return submission.judge_failure(phase, _describe(cause))
+            self._note(error.response.headers)
+            return judge_create_answer(error, body)
         except Exception as error:
-            return Unclear(_describe(error))
-        self._note_clock(response.headers)
+            return judge_create_failure(error, body)
+        self._note(response.headers)
         try:
             return Accepted(msgspec.json.decode(response.content, type=MessageBatch))
         except msgspec.DecodeError as error:
@@ -129,20 +119,23 @@ class Api:
 
     # ------------------------------------------------------------------- reading
 
-    def preflight(self) -> None:
+    def preflight(self) -> Later | None:
         """Ask for the smallest page: proves the key, and reads the server's clock.
+
+        Returns:
+            Why the API cannot be asked just now, if so. A list that could not be read
+            is no moment to create a batch whose answer may be lost.
 
         Raises:
             RefusedError: The API does not serve this key. Nothing was sent.
         """
-        self._read(partial(self._page, limit=1))
+        page = self._read(partial(self._page, limit=1))
+        return page if isinstance(page, Later) and not page.unknown_batch else None
 
     def retrieve(self, batch_id: str) -> MessageBatch | Later:
         """Look at one batch."""
-        found = self._read(partial(self._get, f"{BATCHES}/{batch_id}"))
-        if isinstance(found, Later):
-            return found
-        return msgspec.json.decode(found.content, type=MessageBatch)
+        found = self._read(partial(self._batch, batch_id))
+        return found if isinstance(found, Later) else found[0]
 
     def look(self, batch_ids: set[str], oldest: datetime) -> Seen | Later:
         """Look at many batches in few calls: by pages, then one by one what is left.
@@ -157,16 +150,16 @@ class Api:
             seen = {b.id: b for b in listed if b.id in batch_ids}
         else:
             seen = {}
-        retry_after: timedelta | None = None
+        floor: timedelta | None = None
         for batch_id in sorted(batch_ids - seen.keys()):
-            found = self._read(partial(self._get, f"{BATCHES}/{batch_id}"))
+            found = self._read(partial(self._batch, batch_id))
             if isinstance(found, Later):
                 if found.unknown_batch:
                     continue
                 return found
-            seen[batch_id] = msgspec.json.decode(found.content, type=MessageBatch)
-            retry_after = _retry_after(found.headers) or retry_after
-        return Seen(seen, retry_after)
+            seen[batch_id], wait = found
+            floor = wait or floor
+        return Seen(seen, floor)
 
     def list_since(
         self, oldest: datetime, *, until_found: set[str] | None = None
@@ -174,22 +167,22 @@ class Api:
         """List the workspace's batches, newest first, down to a creation time.
 
         Args:
-            until_found: Stop early once all of these have been listed.
+            until_found: Stop early once all of these have been listed, and do not mind
+                if the list cannot be read to its end.
+
+        Returns:
+            The batches; `Later` if the list could not be read that far: then what is
+            not in it may exist all the same.
         """
-        listed: dict[str, MessageBatch] = {}
-        after: str | None = None
-        for _ in range(MAX_PAGES):
-            page = self._read(partial(self._page, after=after))
-            if isinstance(page, Later):
-                return page
-            fresh = [batch for batch in page.data if batch.id not in listed]
-            listed.update((batch.id, batch) for batch in fresh)
-            after = page.last_id or (page.data[-1].id if page.data else None)
-            if not page.has_more or not fresh or fresh[-1].created_at < oldest:
-                break
-            if until_found is not None and until_found <= listed.keys():
-                break
-        return list(listed.values())
+        return read_down_to(oldest, self._next_page, until_found)
+
+    def _next_page(self, after: str | None) -> BatchPage | Later:
+        try:
+            return self._read(partial(self._page, after=after))
+        except RefusedError as refused:
+            if after is None or refused.status != 400:
+                raise
+            return Later(f"{after} was deleted while the list was read")
 
     @contextlib.contextmanager
     def results(self, batch_id: str) -> Generator[Iterator[bytes] | Later]:
@@ -208,7 +201,7 @@ class Api:
             yield response
             return
         try:
-            yield _blocks(response)
+            yield read_blocks(response)
         finally:
             response.close()
 
@@ -218,14 +211,18 @@ class Api:
 
         path = f"{BATCHES}/{batch_id}/cancel"
         try:
-            found = self._read(lambda: self.client.post(path, cast_to=httpx2.Response))
+            return self._read(
+                lambda: msgspec.json.decode(
+                    self.client.post(
+                        path, cast_to=httpx2.Response, options=_reading()
+                    ).content,
+                    type=MessageBatch,
+                )
+            )
         except RefusedError as error:
             if error.status in (400, 409):  # it has ended, or is being canceled
                 return self.retrieve(batch_id)
             raise
-        if isinstance(found, Later):
-            return found
-        return msgspec.json.decode(found.content, type=MessageBatch)
 
     def count_tokens(self, params: Mapping[str, Any]) -> int | Later:
         """Input tokens of one request, as the API counts them (free of charge)."""
@@ -234,13 +231,17 @@ class Api:
         kept = {"model", "messages", "system", "output_config", "tools", "thinking"}
         body = {key: value for key, value in params.items() if key in kept}
         found = self._read(
-            lambda: self.client.post(
-                "/v1/messages/count_tokens", body=body, cast_to=httpx2.Response
+            lambda: msgspec.json.decode(
+                self.client.post(
+                    "/v1/messages/count_tokens",
+                    body=body,
+                    cast_to=httpx2.Response,
+                    options=_reading(),
+                ).content,
+                type=_Tokens,
             )
         )
-        if isinstance(found, Later):
-            return found
-        return int(msgspec.json.decode(found.content)["input_tokens"])
+        return found if isinstance(found, Later) else found.input_tokens
 
     # -------------------------------------------------------------------- inside
 
@@ -256,15 +257,21 @@ class Api:
         return self.client.get(
             path,
             cast_to=httpx2.Response,
-            options={"params": dict(query or {}), "headers": dict(headers or {})},
+            options=_reading() | {"params": query or {}, "headers": headers or {}},
         )
+
+    def _batch(self, batch_id: str) -> tuple[MessageBatch, timedelta | None]:
+        response = self._get(f"{BATCHES}/{batch_id}")
+        self._note(response.headers)
+        batch = msgspec.json.decode(response.content, type=MessageBatch)
+        return batch, retry_after(response.headers)
 
     def _page(
         self, *, limit: int = LIST_PAGE_SIZE, after: str | None = None
     ) -> BatchPage:
         query = {"limit": limit} | ({"after_id": after} if after else {})
         response = self._get(BATCHES, query=query)
-        self._note_clock(response.headers)
+        self._note(response.headers)
         return msgspec.json.decode(response.content, type=BatchPage)
 
     def _read(self, call: Callable[[], T]) -> T | Later:
@@ -275,70 +282,31 @@ class Api:
         try:
             return call()
         except anthropic.APIStatusError as error:
-            self._note_clock(error.response.headers)
-            return _later_or_raise(error)
+            self._note(error.response.headers)
+            return later_or_raise(error)
         except (anthropic.APIConnectionError, httpx2.HTTPError) as error:
-            return Later(_describe(error.__cause__ or error))
+            return Later(describe(error.__cause__ or error))
         except msgspec.DecodeError as error:
             return Later(f"the answer cannot be read: {error}")
 
-    def _note_clock(self, headers: Mapping[str, str]) -> None:
+    def _note(self, headers: Mapping[str, str]) -> None:
         skew = submission.clock_skew(headers, datetime.now(UTC))
         if skew is not None:
             self.clock_skew = skew
+        self.workspace = headers.get("anthropic-workspace-id") or self.workspace
 
 
-class TornResults(Exception):  # noqa: N818 - an event of the wire, not a verdict
-    """The connection ended before the results did."""
+class _Tokens(msgspec.Struct):
+    input_tokens: int
 
 
-def _blocks(response: httpx2.Response) -> Iterator[bytes]:
+def _reading() -> Any:
+    """Options of reading calls: a stalled one is asked again, none goes elsewhere.
+
+    Redirects are not followed: the key is for the address it was given for.
+    """
     import httpx2
 
-    try:
-        yield from response.iter_bytes(BLOCK_BYTES)
-    except httpx2.HTTPError as error:
-        raise TornResults(_describe(error)) from error
-
-
-def _later_or_raise(error: anthropic.APIStatusError) -> Later:
-    status = error.status_code
-    error_type, message, _ = _error_facts(error)
-    if status == 404:
-        return Later(f"404 {message}", unknown_batch=True)
-    if status in (408, 409, 429) or status >= 500:
-        after = _retry_after(error.response.headers)
-        return Later(f"{status} {error_type}: {message}", after)
-    raised = KeyRefusedError if status in (401, 403) else RefusedError
-    raise raised(status, error_type, message) from None
-
-
-def _judge(error: anthropic.APIStatusError) -> Outcome:
-    error_type, message, code = _error_facts(error)
-    return submission.judge_answer(
-        error.status_code,
-        error_type,
-        message,
-        error_code=code,
-        retry_after=_retry_after(error.response.headers),
-    )
-
-
-def _error_facts(error: anthropic.APIStatusError) -> tuple[str, str, str]:
-    """Type, message and code of an error answer; whoever wrote it, in whatever form."""
-    body = error.body
-    inner = body.get("error") if isinstance(body, dict) else None
-    if not isinstance(inner, dict):
-        text = error.response.text.strip()[:200] or error.response.reason_phrase
-        return "not an API answer", text, ""
-    details = inner.get("details")
-    code = details.get("error_code", "") if isinstance(details, dict) else ""
-    return str(inner.get("type")), str(inner.get("message")), str(code or "")
-
-
-def _retry_after(headers: Mapping[str, str]) -> timedelta | None:
-    return submission.parse_retry_after(headers.get("retry-after"), datetime.now(UTC))
-
-
-def _describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".rstrip(": ")
+    seconds = patience.answer_to_read().total_seconds()
+    timeout = httpx2.Timeout(seconds, connect=10.0)
+    return {"timeout": timeout, "follow_redirects": False}

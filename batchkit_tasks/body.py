@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import IO, Final, Self, cast
@@ -15,6 +16,10 @@ from typing import IO, Final, Self, cast
 BLOCK_BYTES: Final = 1 << 18
 SPOOL_BYTES: Final = 4 << 20
 """Bodies up to this size stay in memory."""
+
+
+LAST_BYTES: Final = 2
+"""The closing `]}` goes by itself: without it no reader takes a body for whole."""
 
 
 class UploadTooSlowError(Exception):
@@ -36,18 +41,29 @@ class Body:
             self._file.write(piece)
             self.size += len(piece)
         self.digest = digest.hexdigest()
+        self.was_handed_over = False
+        """Whether the last byte was given out: until then, nothing can be created."""
 
     def until(self, deadline: datetime) -> Iterator[bytes]:
         """The body in blocks, the last of which is only given before the deadline.
 
         So a process that was stopped for an hour and goes on cannot complete a body
         that others have meanwhile given up: with its Content-Length unmet, the API
-        cannot accept it.
+        cannot accept it. The time is measured by two clocks, one of which nobody sets.
         """
+        seconds = (deadline - datetime.now(UTC)).total_seconds()
+        ends = time.monotonic() + seconds
         self._file.seek(0)
-        while block := self._file.read(BLOCK_BYTES):
-            if datetime.now(UTC) >= deadline:
+        self.was_handed_over = False
+        left = self.size
+        while left:
+            block = self._file.read(
+                min(BLOCK_BYTES, max(left - LAST_BYTES, LAST_BYTES))
+            )
+            left -= len(block)
+            if datetime.now(UTC) >= deadline or time.monotonic() >= ends:
                 raise UploadTooSlowError("the upload took longer than it may")
+            self.was_handed_over = not left
             yield block
 
     def close(self) -> None:

@@ -72,6 +72,19 @@ def cut_rows(
     return chunks
 
 
+def split_count(rows: int, used_counts: Set[int]) -> int:
+    """How many of a chunk's rows go into the first of its two halves.
+
+    As near to the middle as leaves both with counts that no chunk of the run has.
+    """
+    middle = rows // 2
+    for count in range(middle, middle // 2, -1):
+        other = rows - count
+        if count != other and not {count, other} & used_counts:
+            return count
+    return middle
+
+
 def merge_positions(places: npt.NDArray[np.int64]) -> tuple[tuple[int, int], ...]:
     """Give ascending positions as ranges, `start` inclusive to `stop` exclusive."""
     if not len(places):

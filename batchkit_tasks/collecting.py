@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 import pyarrow as pa
+from msgspec.structs import replace
 
 from batchkit_tasks import patience
-from batchkit_tasks.api import Api, Later, TornResults
+from batchkit_tasks.api import Api
+from batchkit_tasks.api_errors import Later
 from batchkit_tasks.arrow_compute import pc
 from batchkit_tasks.batches import MessageBatch
 from batchkit_tasks.engine import Run
@@ -23,9 +24,10 @@ from batchkit_tasks.errors import (
 from batchkit_tasks.limits import RESULTS_LIFETIME
 from batchkit_tasks.part_files import write_part
 from batchkit_tasks.records import Chunk, Submitted
+from batchkit_tasks.result_bytes import TornResults
 from batchkit_tasks.results import Collected, ResultReader
 from batchkit_tasks.run_dir import positions
-from batchkit_tasks.sending import let_go
+from batchkit_tasks.workspaces import let_go
 
 
 class CollectedPart(msgspec.Struct, frozen=True):
@@ -42,19 +44,6 @@ class CollectedPart(msgspec.Struct, frozen=True):
     cost_usd: float | None
 
 
-@dataclass(slots=True)
-class _Reading:
-    """One reading of the results, and whether it came to its end."""
-
-    collected: Collected | None
-    problem: str = ""
-
-    def is_whole(self, expected: int) -> bool:
-        """Whether every request of the batch has its line."""
-        found = self.collected
-        return found is not None and found.missing == 0 and found.lines >= expected
-
-
 def collect_chunk(run: Run, chunk: Chunk, api: Api) -> CollectedPart:
     """Read a batch's results into `parts/`, every position exactly once.
 
@@ -67,33 +56,19 @@ def collect_chunk(run: Run, chunk: Chunk, api: Api) -> CollectedPart:
         ResultsGoneError: The API deleted the results (29 days).
         ResultsUnreadableError: They could not be read to the end; they stay there.
     """
-    record = run.dir.latest_records()[chunk.number]
-    assert isinstance(record, Submitted), "only submitted chunks are collected"
-    _refuse_archived(api.retrieve(record.batch_id), record)
+    record = run.dir.latest_record(chunk.number)[1]
+    if not isinstance(record, Submitted):  # another process has just let it go
+        raise ForeignBatchError("a batch that was given back")
+    _refuse_archived(api.retrieve(record.batch_id), record, api)
     collected = _read_patiently(run, chunk, record, api)
+    if record.proof == "count" and collected.missing < chunk.requests:
+        run.dir.move_on(record, replace(record, proof="nonce"))
     write_part(run, chunk, collected.part)
     return _in_numbers(chunk, record, collected)
 
 
 def _read_patiently(run: Run, chunk: Chunk, record: Submitted, api: Api) -> Collected:
-    best: Collected | None = None
-    problem = ""
-    for wait in (0.0, *patience.reread_waits()):
-        time.sleep(wait)
-        reading = _read_once(run, chunk, record, api)
-        problem = reading.problem or problem
-        if reading.is_whole(chunk.requests):
-            assert reading.collected is not None
-            return reading.collected
-        found = reading.collected
-        if found and (best is None or found.missing < best.missing):
-            best = found
-    if best is None:
-        raise ResultsUnreadableError(record.batch_id, problem)
-    return best
-
-
-def _read_once(run: Run, chunk: Chunk, record: Submitted, api: Api) -> _Reading:
+    """Read until every row has its line; what several cut readings bring adds up."""
     reader = ResultReader(
         nonce=record.intent.nonce,
         positions=positions(chunk),
@@ -101,29 +76,51 @@ def _read_once(run: Run, chunk: Chunk, record: Submitted, api: Api) -> _Reading:
         price=run.prices.cost,
         max_tokens=chunk.max_tokens or run.job.advanced.max_tokens,
     )
+    was_read_to_end, problem = False, ""
+    for wait in (0.0, *patience.reread_waits()):
+        time.sleep(wait)
+        found = _read_once(run, record, reader, api)
+        was_read_to_end |= not found
+        problem = found or problem
+        if not reader.missing:
+            break
+    if reader.missing and not was_read_to_end:
+        raise ResultsUnreadableError(record.batch_id, problem)
+    return reader.finish()
+
+
+def _read_once(run: Run, record: Submitted, reader: ResultReader, api: Api) -> str:
+    """Read the results once; return why they could not be read to their end, if so."""
+    reader.start_reading()
     with api.results(record.batch_id) as blocks:
         if isinstance(blocks, Later):
-            return _Reading(None, blocks.why)
+            return blocks.why
         try:
             for block in blocks:
                 reader.feed(block)
-                if record.proof == "count" and reader.looks_foreign:
-                    let_go(run, record)
-                    raise ForeignBatchError(record.batch_id)
+                _refuse_foreign(run, record, reader)
         except TornResults as torn:
-            return _Reading(None, str(torn))
-    collected = reader.finish()
-    if collected.missing == chunk.requests and collected.foreign:
-        if record.proof == "count":
-            let_go(run, record)
+            return str(torn)
+    reader.finish_reading()
+    _refuse_foreign(run, record, reader)
+    return ""
+
+
+def _refuse_foreign(run: Run, record: Submitted, reader: ResultReader) -> None:
+    """Let a batch go that was only taken for ours by its size, and is not.
+
+    One that the API itself called ours stays ours, whatever lines it has.
+    """
+    if record.proof == "count" and reader.looks_foreign:
+        let_go(run.dir, record)
         raise ForeignBatchError(record.batch_id)
-    return _Reading(collected)
 
 
-def _refuse_archived(found: MessageBatch | Later, record: Submitted) -> None:
+def _refuse_archived(found: MessageBatch | Later, record: Submitted, api: Api) -> None:
     """Say at once that the results are gone, instead of waiting for them."""
     archived = not isinstance(found, Later) and found.archived_at
-    if archived or datetime.now(UTC) > record.created_at + RESULTS_LIFETIME + ONE_DAY:
+    now = datetime.now(UTC) + (api.clock_skew or timedelta())
+    if archived or now > record.created_at + RESULTS_LIFETIME + ONE_DAY:
         raise ResultsGoneError(
             record.batch_id, f"created {record.created_at:%d %b %Y}, kept for 29 days"
         )

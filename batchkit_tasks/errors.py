@@ -286,6 +286,47 @@ class SubmissionUncertainError(BatchkitError):
         )
 
 
+class ChunkUncertainError(SubmissionUncertainError):
+    """A run could not find out what became of a create, in all the time it waits."""
+
+    def __init__(
+        self,
+        why: str,
+        requests: int,
+        since: str,
+        candidates: Sequence[str],
+        record: str,
+    ) -> None:
+        super().__init__(why, requests, since, candidates)
+        self.args = (*self.args, record)
+        self.record = record
+
+    def __str__(self) -> str:
+        found = ", ".join(self.candidates) or "none that could be seen"
+        return (
+            f"A batch of {self.requests:,} requests was sent at {self.since}, no answer "
+            f"came, and it may exist and be billed: {self.why}. Batches it could be: "
+            f"{found}. Nothing is sent again for its rows. Start the run again with the "
+            "key it began with, and it looks again; if the Console shows that there is "
+            f"no such batch, delete {self.record} first, and the rows are sent."
+        )
+
+
+class WrongWorkspaceError(BatchkitError):
+    """The key acts in another workspace than the one the run sends in."""
+
+    def __init__(self, sent_in: str, now_in: str) -> None:
+        super().__init__(sent_in, now_in)
+        self.sent_in, self.now_in = sent_in, now_in
+
+    def __str__(self) -> str:
+        return (
+            f"The key belongs to workspace {self.now_in}, but the batches of this run "
+            f"are in {self.sent_in}, where it cannot see them. They go on there. Nothing "
+            "was sent or canceled; start the run again with a key of that workspace."
+        )
+
+
 class RecordUnreadableError(BatchkitError):
     """A file of the run directory is there but cannot be read."""
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from pydantic import SecretStr, ValidationError
 
-from batchkit_tasks import patience, submission
+from batchkit_tasks import outcomes, patience, submission
 from batchkit_tasks.api import Api, Later
 from batchkit_tasks.body import Body
 from batchkit_tasks.credentials import PLACEHOLDER_KEY, AnthropicCredentials
@@ -175,21 +175,21 @@ def _create(api: Api, requests: list[KitRequest]) -> str:
             now = datetime.now(UTC)
             outcome = api.create(body, submission.upload_deadline(now, body.size))
             match outcome:
-                case submission.Accepted(batch):
+                case outcomes.Accepted(batch):
                     logger.info("%s: %d requests submitted", batch.id, len(requests))
                     return batch.id
-                case submission.NotSent(why):
+                case outcomes.NotSent(why):
                     limit, wait = patience.held_in_process(), WAIT_WITHOUT_CONNECTION
-                case submission.Busy(why, retry_after):
+                case outcomes.Busy(why, retry_after):
                     wait = WAIT_WHEN_BUSY if retry_after is None else retry_after
                     limit, wait = BUSY_PATIENCE, max(wait, SHORTEST_WAIT)
-                case submission.Unclear(why):
+                case outcomes.Unclear(why):
                     raise _uncertain(api, len(requests), now, why)
-                case submission.TooLarge(why):
+                case outcomes.TooLarge(why):
                     raise ParameterError(
                         "requests", f"the API found them too large ({why})."
                     )
-                case submission.Refused(kind, status, error_type, message):
+                case outcomes.Refused(kind, status, error_type, message):
                     raise _REFUSALS[kind](status, error_type, message)
             if now + wait > started + limit:
                 raise NotSentError(why, (now - started).total_seconds())
@@ -211,13 +211,14 @@ def _uncertain(
 
 def _candidates(api: Api, requests: int, sent_at: datetime) -> list[str]:
     """Ids of the listed batches of that size, created since."""
+    skew = api.clock_skew or timedelta()
+    since = sent_at + skew - submission.CLOCK_TOLERANCE
     try:
-        listed = api.list_since(sent_at + api.clock_skew - submission.CLOCK_TOLERANCE)
+        listed = api.list_since(since)
     except RefusedError:
         return []
     if isinstance(listed, Later):
         return []
-    since = sent_at + api.clock_skew - submission.CLOCK_TOLERANCE
     return [
         batch.id
         for batch in listed

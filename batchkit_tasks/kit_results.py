@@ -10,7 +10,8 @@ from typing import Any, Final, cast
 import msgspec
 
 from batchkit_tasks import patience
-from batchkit_tasks.api import Api, Later, TornResults
+from batchkit_tasks.api import Api
+from batchkit_tasks.api_errors import Later
 from batchkit_tasks.batches import MessageBatch
 from batchkit_tasks.errors import (
     PollingError,
@@ -19,6 +20,7 @@ from batchkit_tasks.errors import (
     ResultsUnreadableError,
 )
 from batchkit_tasks.json_text import read_json
+from batchkit_tasks.result_bytes import TornResults
 from batchkit_tasks.result_lines import read_lines
 from batchkit_tasks.result_rows import NO_RESULT
 

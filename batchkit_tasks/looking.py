@@ -54,8 +54,8 @@ def poll_batches(
         while True:
             found = polling.look(
                 api,
-                directory.latest_records(),
-                directory.collected() | known,
+                directory,
+                being_collected=known,
                 check_every=check_every,
             )
             if show:
@@ -93,7 +93,7 @@ def only_waits(run: str, now: datetime | None = None) -> bool:
     if not sent or any(isinstance(record, Intended) for _, record in unsent):
         return False
     oldest = (now or datetime.now(UTC)) - timedelta(hours=advanced.give_up_after_hours)
-    if any(record.created_at < oldest for _, record in sent):
+    if any(record.intent.intended_at < oldest for _, record in sent):
         return False
     flying = sum(chunk.requests for chunk, _ in sent)
     return (

@@ -21,18 +21,22 @@ def is_gone(owner: str) -> bool:
     """Whether the process certainly does not exist any more."""
     namespace, _, process = owner.rpartition(":")[0].rpartition(":")
     started = owner.rpartition(":")[2]
-    if namespace != _namespace() or not process.isdigit() or not started:
+    here = _namespace()
+    if not here or namespace != here or not process.isdigit() or not started:
         return False
     return _started(int(process)) != started
 
 
 def _namespace() -> str:
-    """Machine, boot and process namespace: only within one do process ids compare."""
+    """Machine, boot and process namespace: only within one do process ids compare.
+
+    Empty where it cannot be told: containers of one name are not one namespace.
+    """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         inside = str(Path("/proc/self/ns/pid").readlink())
     except OSError:
-        return f"{socket.gethostname()}:unknown"
+        return ""
     return f"{socket.gethostname()}:{boot}:{inside}".replace(" ", "")
 
 

@@ -42,6 +42,18 @@ def shortest_suspension() -> timedelta:
     return timedelta(seconds=_seconds("SHORTEST_SUSPENSION", 30))
 
 
+def answer_to_create() -> timedelta:
+    """How long the API may think about a create before its answer counts as lost.
+    `BATCHKIT_ANSWER_TO_CREATE_SECONDS`, 300: 100,000 requests take minutes to accept."""
+    return timedelta(seconds=_seconds("ANSWER_TO_CREATE", 300))
+
+
+def answer_to_read() -> timedelta:
+    """How long a reading call may be silent before it is made again.
+    `BATCHKIT_ANSWER_TO_READ_SECONDS`, 60."""
+    return timedelta(seconds=_seconds("ANSWER_TO_READ", 60))
+
+
 REREADS: Final = (2.0, 10.0, 30.0, 60.0, 120.0)
 """Seconds between the readings of results that come short or cut."""
 

@@ -352,7 +352,7 @@ class _Round:
         patience = timedelta(hours=self.run.job.advanced.give_up_after_hours)
         records = [survey.records[chunk.number] for chunk in survey.open]
         return [
-            (record.created_at + patience, record.batch_id)
+            (record.intent.intended_at + patience, record.batch_id)
             for record in records
             if isinstance(record, Submitted)
         ]

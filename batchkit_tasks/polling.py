@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import random
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -14,7 +13,9 @@ from batchkit_tasks import patience, waiting
 from batchkit_tasks.api import Api, Later
 from batchkit_tasks.batches import MessageBatch
 from batchkit_tasks.errors import PollingError
-from batchkit_tasks.records import ChunkRecord, Submitted
+from batchkit_tasks.records import Submitted
+from batchkit_tasks.run_dir import RunDir
+from batchkit_tasks.workspaces import check_workspace, let_go
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -34,9 +35,9 @@ class Look(msgspec.Struct, frozen=True):
 
 def look(
     api: Api,
-    records: Mapping[int, ChunkRecord],
-    collected: set[int],
+    run: RunDir,
     *,
+    being_collected: Set[int] = frozenset(),
     check_every: timedelta,
     now: datetime | None = None,
 ) -> Look:
@@ -47,42 +48,68 @@ def look(
 
     Raises:
         KeyRefusedError: The key cannot read the batches (any more).
+        WrongWorkspaceError: The key is of another workspace.
         PollingError: The API has not known a batch of ours for ten minutes.
     """
     now = now or datetime.now(UTC)
-    waiting_for = {
-        record.batch_id: chunk
-        for chunk, record in records.items()
-        if isinstance(record, Submitted) and chunk not in collected
-    }
+    collected = run.collected() | being_collected
+    records = run.latest_records()
+    waiting_for = _settle_disputes(
+        run,
+        {
+            chunk: record
+            for chunk, record in records.items()
+            if isinstance(record, Submitted) and chunk not in collected
+        },
+    )
     submitted = [r for r in records.values() if isinstance(r, Submitted)]
     if not waiting_for:
         return Look((), 0, len(submitted), now, "no message batch is open")
-    oldest = min(r.created_at for r in submitted if r.batch_id in waiting_for)
-    found = api.look(set(waiting_for), oldest)
-    retry_after = found.retry_after
+    oldest = min(record.created_at for record in waiting_for.values())
+    wanted = {record.batch_id for record in waiting_for.values()}
+    found = api.look(wanted, oldest)
+    for record in waiting_for.values():
+        check_workspace(record, api)
     seen = {} if isinstance(found, Later) else found.batches
-    for batch_id in seen:
-        _first_missed.pop(batch_id, None)
-    _miss_patiently(waiting_for.keys() - seen.keys(), submitted, found, now)
+    if not isinstance(found, Later):
+        _miss_patiently(run, waiting_for, seen, now)
+    ended = [
+        chunk
+        for chunk, record in waiting_for.items()
+        if record.batch_id in seen and seen[record.batch_id].has_ended
+    ]
     running = [batch for batch in seen.values() if not batch.has_ended]
     at = waiting.next_look(
         now,
         waiting_since=max(r.intent.intended_at for r in submitted),
         check_every=check_every,
-        retry_after=retry_after,
+        retry_after=found.retry_after,
         ends_by=min((b.expires_at for b in running if b.expires_at), default=None),
         jitter=random.random(),
     )
     return Look(
-        ended=tuple(sorted(waiting_for[b.id] for b in seen.values() if b.has_ended)),
-        running=len(waiting_for) - sum(b.has_ended for b in seen.values()),
+        ended=tuple(sorted(ended)),
+        running=len(waiting_for) - len(ended),
         total=len(submitted),
         next_look_at=at,
         message=_message(found, running, len(submitted), at),
         batches=seen,
         unanswered=isinstance(found, Later),
     )
+
+
+def _settle_disputes(
+    run: RunDir, waiting_for: dict[int, Submitted]
+) -> dict[int, Submitted]:
+    """Let go what was only found by its size, and belongs to another chunk for sure."""
+    sure = {r.batch_id for r in waiting_for.values() if r.proof != "count"}
+    kept: dict[int, Submitted] = {}
+    for chunk, record in waiting_for.items():
+        if record.proof == "count" and record.batch_id in sure:
+            let_go(run, record)
+        else:
+            kept[chunk] = record
+    return kept
 
 
 def _message(found: Any, running: list[MessageBatch], total: int, at: datetime) -> str:
@@ -92,28 +119,36 @@ def _message(found: Any, running: list[MessageBatch], total: int, at: datetime) 
 
 
 def _miss_patiently(
-    missed: set[str], submitted: list[Submitted], found: Any, now: datetime
+    run: RunDir,
+    waiting_for: Mapping[int, Submitted],
+    seen: Mapping[str, MessageBatch],
+    now: datetime,
 ) -> None:
-    """Take a 404 for a passing fault, until the batch has been old for too long."""
-    if isinstance(found, Later) or not missed:
-        return
-    lost = [
-        record.batch_id
-        for record in submitted
-        if record.batch_id in missed and _unknown_for(record, now)
-    ]
+    """Take a 404 for a passing fault, until it has come for too long.
+
+    The run directory remembers the first one: each wake-up may be a new process.
+    """
+    for batch_id in run.missed() & seen.keys():
+        run.find_again(batch_id)
+    lost: list[str] = []
+    for record in waiting_for.values():
+        if record.batch_id in seen:
+            continue
+        missed = run.miss(record.batch_id, now)
+        patient_until = missed.first_at + patience.unknown_batch_patience()
+        if missed.times < FEWEST_MISSES or now <= patient_until:
+            continue
+        if record.proof == "count":  # its owner has deleted it, and it was not ours
+            let_go(run, record)
+        else:
+            lost.append(record.batch_id)
     if lost:
         raise PollingError(
-            lost, "the API says that it does not know them (404), again and again."
+            lost,
+            "the API has said for a while that it does not know them (404). Were they "
+            "deleted in the Console, or is the key of another workspace?",
         )
 
 
-_first_missed: dict[str, float] = {}
-"""When this process first missed a batch, by its monotonic clock."""
-
-
-def _unknown_for(record: Submitted, now: datetime) -> bool:
-    limit = patience.unknown_batch_patience()
-    first = _first_missed.setdefault(record.batch_id, time.monotonic())
-    old_enough = now - record.intent.intended_at > limit
-    return old_enough and time.monotonic() - first > limit.total_seconds()
+FEWEST_MISSES: Final = 3
+"""So often in a row a batch must be missed: two looks can be hours apart."""

@@ -8,12 +8,17 @@ never mislead it. Positions are row numbers of the source, from 0.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 FORMAT = 1
 """Version of all records; raised when an older batchkit could misread a newer one."""
+
+
+Proof = Literal["answer", "nonce", "count"]
+"""Why a batch is taken for ours. `answer`: the API's own answer to our POST; `nonce`:
+its results bear our nonce; `count`: only its size and time fit, so provisionally."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -116,14 +121,25 @@ class Intended(Record, frozen=True, tag_field="state", tag="intended"):
     """BLAKE2b of the body, hexadecimal."""
     intended_at: datetime
     """By our clock."""
-    clock_skew_seconds: float
-    """The server's clock less ours, as last seen in a `Date` header."""
+    clock_skew_seconds: float | None
+    """The server's clock less ours, by its newest `Date` header; None without one."""
     deadline: datetime
     """The body's last byte is never handed over after this moment."""
     key_fingerprint: str
     claimed_by: str
+    workspace: str = ""
+    """Where the batch would be, as far as the API has said."""
+    over: bool = False
+    """Whether the create is certainly over: its process said so, or is gone."""
     foreign: tuple[str, ...] = ()
     """Batches that were taken for this one and turned out to be others'."""
+
+
+class Missed(Record, frozen=True):
+    """`missed/msgbatch_….json`: the API says that it does not know a batch of ours."""
+
+    first_at: datetime
+    times: int
 
 
 class Submitted(Record, frozen=True, tag_field="state", tag="submitted"):
@@ -133,9 +149,7 @@ class Submitted(Record, frozen=True, tag_field="state", tag="submitted"):
     batch_id: str
     created_at: datetime
     expires_at: datetime
-    proof: str = "answer"
-    """`answer`: the API's own answer to our POST; `count`: found in the list and
-    taken provisionally, to be proved by the nonce in its results."""
+    proof: Proof = "answer"
 
 
 class Unsent(Record, frozen=True, tag_field="state", tag="unsent"):
@@ -148,3 +162,8 @@ class Unsent(Record, frozen=True, tag_field="state", tag="unsent"):
 
 ChunkRecord = Intended | Submitted | Unsent
 """`chunks/00012-1.json`: chunk 12, first sending."""
+
+
+def intent_of(record: ChunkRecord) -> Intended:
+    """What was intended before the record became what it is."""
+    return record if isinstance(record, Intended) else record.intent

@@ -126,10 +126,25 @@ class ResultReader:
         self._slots = {custom_id: slot for slot, custom_id in enumerate(ids)}
         self._rows: list[Row | None] = [None] * len(positions)
         self._judge = Judge(price, max_tokens, answer.is_text)
-        self._cutter = LineCutter()
         self._types: dict[str, int] = {}
+        self._nonce_seen = False
+        self.start_reading()
+
+    def start_reading(self) -> None:
+        """Begin with the first byte (again); rows that were read before are kept.
+
+        The results of a batch never change, so several readings that are cut at
+        different places add up. Lines are counted as of the last reading.
+        """
+        self._cutter = LineCutter()
+        self._read_now = bytearray(len(self._rows))
         self._lines = self._foreign = self._duplicates = self._torn = 0
-        self._nonce_seen = self._finished = False
+        self._finished = False
+
+    @property
+    def missing(self) -> int:
+        """Rows for which no line has come yet."""
+        return self._rows.count(None)
 
     @property
     def looks_foreign(self) -> bool:
@@ -142,11 +157,15 @@ class ResultReader:
         for line in self._cutter.cut(block):
             self._take(line)
 
-    def finish(self) -> Collected:
-        """Take the last line, if it has no newline, and make the part."""
+    def finish_reading(self) -> None:
+        """Take the last line, if it has no newline."""
         for line in self._cutter.rest():
             self._take(line)
         self._finished = True
+
+    def finish(self) -> Collected:
+        """Make the part of all that was read."""
+        self.finish_reading()
         rows = [MISSING if row is None else row for row in self._rows]
         return Collected(
             part=_part(rows, self._positions, self._answer),
@@ -155,7 +174,7 @@ class ResultReader:
             duplicates=self._duplicates,
             torn=self._torn,
             unknown=sum(row.error_type == UNKNOWN_RESULT for row in rows),
-            missing=self._rows.count(None),
+            missing=self.missing,
             types=dict(self._types),
         )
 
@@ -172,8 +191,10 @@ class ResultReader:
             self._nonce_seen |= custom_id.startswith(self._prefix)
             return
         self._nonce_seen = True
-        if self._rows[slot] is not None:
+        if self._read_now[slot]:
             self._duplicates += 1
+        self._read_now[slot] = True
+        if self._rows[slot] is not None:
             return
         result = decoded.result
         self._rows[slot] = self._judge.row(result, line)
@@ -223,6 +244,10 @@ NEVER_AGAIN: Final = frozenset(
 )
 """Errors that would come back, and results that may have been billed."""
 
+RESULTS_GONE: Final = "results_gone"
+"""Error type of rows that were billed and whose answers the API has deleted. They are
+not sent again by themselves: that would pay for them twice without a word."""
+
 SAME_STATUS: Final[tuple[RetryKind, ...]] = (
     "expired",
     "canceled",
@@ -245,6 +270,8 @@ def retry_kind(status: str, error_type: str | None) -> RetryKind | None:
     The API's rule: anything but `invalid_request_error` may be sent again unchanged.
     So an error type that is not known here counts as `api_error`.
     """
+    if error_type == RESULTS_GONE:
+        return None
     for kind in SAME_STATUS:
         if status == kind:
             return kind

@@ -2,31 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-import msgspec
 from msgspec.structs import replace
 
-from batchkit_tasks import patience, storage, submission
-from batchkit_tasks.api import Api, Later
-from batchkit_tasks.batches import MessageBatch
+from batchkit_tasks import submission
+from batchkit_tasks.api import Api
 from batchkit_tasks.body import Body
+from batchkit_tasks.chunks import split_count
 from batchkit_tasks.engine import Run
 from batchkit_tasks.errors import (
     KeyRefusedError,
     RefusedError,
     SpendLimitError,
 )
-from batchkit_tasks.limits import BATCH_LIFETIME
-from batchkit_tasks.owner import current_owner, is_gone
+from batchkit_tasks.outcomes import (
+    Accepted,
+    Busy,
+    NotSent,
+    Outcome,
+    Refused,
+    TooLarge,
+    Unclear,
+)
+from batchkit_tasks.owner import current_owner
 from batchkit_tasks.part_files import write_part_without_answers
 from batchkit_tasks.planning import as_ranges, read_positions
-from batchkit_tasks.records import Chunk, ChunkRecord, Intended, Submitted, Unsent
+from batchkit_tasks.reconciling import (
+    RECORD_REREAD,
+    NotYet,
+    settle,
+    submitted,
+)
+from batchkit_tasks.records import Chunk, Intended, Submitted, Unsent
 from batchkit_tasks.requests import encode_item
 from batchkit_tasks.run_dir import positions
+from batchkit_tasks.workspaces import check_workspace
+
+LOGGER = logging.getLogger("batchkit")
 
 AFTER_NO_CONNECTION = timedelta(seconds=5)
 """Nothing was sent: the next try comes soon."""
@@ -36,17 +54,6 @@ AFTER_BUSY = timedelta(seconds=30)
 
 FIRST_SPLIT_NUMBER = 1_000_000
 """Halves get numbers that no planned chunk has."""
-
-RECORD_REREAD = timedelta(seconds=2)
-"""Between two looks at a record that another process holds, or at the list."""
-
-
-@dataclass(frozen=True, slots=True)
-class NotYet:
-    """The chunk could not be sent, and nothing of it is billed; try again then."""
-
-    at: datetime
-    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +72,24 @@ def send_chunk(run: Run, chunk: Chunk, api: Api) -> Submitted | NotYet | Split:
 
     Raises:
         RefusedError: The API said no (key, spend limit, request). Nothing was created.
+        WrongWorkspaceError: The run began with a key of another workspace.
+        ChunkUncertainError: An earlier create could not be settled in all that time.
     """
-    sending, record = _latest(run, chunk)
+    sending, record = run.dir.latest_record(chunk.number)
     if isinstance(record, Submitted):
         return record
+    if later := api.preflight():
+        wait = later.retry_after or AFTER_NO_CONNECTION
+        return NotYet(
+            datetime.now(UTC) + wait, f"the API does not answer ({later.why})"
+        )
     if isinstance(record, Intended):
         settled = settle(run, record, api)
         if not isinstance(settled, Unsent):
             return settled
+    if run.dir.is_split(chunk):
+        return Split("its halves are sent instead")
     return _send(run, chunk, sending + 1, api)
-
-
-def _latest(run: Run, chunk: Chunk) -> tuple[int, ChunkRecord | None]:
-    sending, record = 0, None
-    while found := run.dir.record(chunk.number, sending + 1):
-        sending, record = sending + 1, found
-    return sending, record
 
 
 # ------------------------------------------------------------------------- send
@@ -88,9 +97,12 @@ def _latest(run: Run, chunk: Chunk) -> tuple[int, ChunkRecord | None]:
 
 def _send(run: Run, chunk: Chunk, sending: int, api: Api) -> Submitted | NotYet | Split:
     run.check_source()
+    for other in run.dir.records():  # one is enough: all were sent from one workspace
+        check_workspace(other, api)
+        break
     nonce = secrets.token_hex(submission.NONCE_CHARS // 2)
     with Body(_items(run, chunk, nonce)) as body:
-        now = datetime.now(UTC)
+        now, skew = datetime.now(UTC), api.clock_skew
         intent = Intended(
             chunk=chunk.number,
             sending=sending,
@@ -99,19 +111,25 @@ def _send(run: Run, chunk: Chunk, sending: int, api: Api) -> Submitted | NotYet 
             body_bytes=body.size,
             digest=body.digest,
             intended_at=now,
-            clock_skew_seconds=api.clock_skew.total_seconds(),
+            clock_skew_seconds=skew.total_seconds() if skew is not None else None,
             deadline=submission.upload_deadline(now, body.size),
             key_fingerprint=api.key_fingerprint,
             claimed_by=current_owner(),
+            workspace=api.workspace,
         )
         if not run.dir.claim(intent):
             return NotYet(now + RECORD_REREAD, "another process sends this chunk")
-        outcome = api.create(body, intent.deadline)
-    if isinstance(outcome, submission.TooLarge):
-        run.dir.replace(Unsent(intent=intent, why=outcome.why, at=datetime.now(UTC)))
+        try:
+            outcome = api.create(body, intent.deadline)
+        except BaseException:  # Ctrl-C, a task's time-out: nobody else learns of it
+            _note_over(run, intent)
+            raise
+    if isinstance(outcome, TooLarge) and (outcome.by == "api" or chunk.requests > 1):
+        # The halves first: who finds this sending unsent must find them too.
         _halve(run, chunk, outcome.why)
+        run.dir.note(Unsent(intent=intent, why=outcome.why, at=datetime.now(UTC)))
         return Split(outcome.why)
-    return _record(run, intent, outcome)
+    return _record(run, intent, outcome, api)
 
 
 def _halve(run: Run, chunk: Chunk, why: str) -> None:
@@ -120,7 +138,8 @@ def _halve(run: Run, chunk: Chunk, why: str) -> None:
     if len(rows) == 1:
         write_part_without_answers(run, chunk, "oversized", why)
         return
-    middle = len(rows) // 2
+    used = {c.requests for round_ in run.rounds() for c in round_.chunks}
+    middle = split_count(len(rows), used)
     halves = [
         replace(
             chunk,
@@ -144,33 +163,61 @@ def _items(run: Run, chunk: Chunk, nonce: str) -> Iterator[bytes]:
 
 
 def _record(
-    run: Run,
-    intent: Intended,
-    outcome: submission.Accepted
-    | submission.NotSent
-    | submission.Busy
-    | submission.Refused
-    | submission.Unclear,
+    run: Run, intent: Intended, outcome: Outcome, api: Api
 ) -> Submitted | NotYet:
     """Write down what became of a create, before anything else happens."""
     now = datetime.now(UTC)
     match outcome:
-        case submission.Accepted(batch):
-            return _submitted(run, intent, batch, proof="answer")
-        case submission.NotSent(why):
-            run.dir.replace(Unsent(intent=intent, why=why, at=now))
-            return NotYet(now + AFTER_NO_CONNECTION, why)
-        case submission.Busy(why, retry_after):
-            run.dir.replace(Unsent(intent=intent, why=why, at=now))
-            return NotYet(now + (retry_after or AFTER_BUSY), why)
-        case submission.Refused(kind, status, error_type, message):
-            why = f"{status} {error_type}: {message}"
-            run.dir.replace(Unsent(intent=intent, why=why, at=now))
+        case Accepted(batch):
+            record = submitted(intent, batch, proof="answer")
+            if run.dir.note(record):
+                return record
+            return _cancel_late(record, api)
+        case NotSent(why) | TooLarge(why):
+            return _unsent(run, intent, why, AFTER_NO_CONNECTION)
+        case Busy(why, retry_after):
+            return _unsent(run, intent, why, AFTER_BUSY, retry_after)
+        case Refused(kind, status, error_type, message):
+            _unsent(run, intent, f"{status} {error_type}: {message}", AFTER_BUSY)
             raise _REFUSALS[kind](status, error_type, message)
-        case submission.Unclear(why):
-            # Our own create is over: nothing of it can arrive from now on.
-            run.dir.replace(replace(intent, deadline=min(now, intent.deadline)))
+        case Unclear(why):
+            _note_over(run, intent)
             return NotYet(now + RECORD_REREAD, f"no answer to a create ({why})")
+
+
+def _unsent(
+    run: Run,
+    intent: Intended,
+    why: str,
+    least: timedelta,
+    asked: timedelta | None = None,
+) -> NotYet:
+    """The API created nothing: the chunk is sent again, after a wait that grows."""
+    now = datetime.now(UTC)
+    run.dir.note(Unsent(intent=intent, why=why, at=now))
+    wait = submission.wait_before_sending_again(
+        intent.sending, least=least, asked=asked
+    )
+    return NotYet(now + wait, why)
+
+
+def _note_over(run: Run, intent: Intended) -> None:
+    """Our own create is over: nothing of it can be sent from now on."""
+    now = datetime.now(UTC)
+    ended = replace(intent, deadline=min(now, intent.deadline), over=True)
+    run.dir.move_on(intent, ended)
+
+
+def _cancel_late(record: Submitted, api: Api) -> NotYet:
+    """The answer came after others had given this sending up, and sent again."""
+    LOGGER.warning(
+        "%s was accepted when its chunk had been sent again already; it is canceled. "
+        "Rows that it had finished are billed twice.",
+        record.batch_id,
+    )
+    with contextlib.suppress(RefusedError):
+        api.cancel(record.batch_id)
+    return NotYet(datetime.now(UTC), "another batch stands in the place of a late one")
 
 
 _REFUSALS = {
@@ -178,70 +225,3 @@ _REFUSALS = {
     "spend": SpendLimitError,
     "request": RefusedError,
 }
-
-
-def _submitted(
-    run: Run, intent: Intended, batch: MessageBatch, *, proof: str
-) -> Submitted:
-    record = Submitted(
-        intent=intent,
-        batch_id=batch.id,
-        created_at=batch.created_at,
-        expires_at=batch.expires_at or batch.created_at + BATCH_LIFETIME,
-        proof=proof,
-    )
-    run.dir.replace(record)
-    return record
-
-
-# -------------------------------------------------------------------- reconcile
-
-
-def settle(run: Run, intent: Intended, api: Api) -> Submitted | NotYet | Unsent:
-    """Find out what became of a create that nobody knows the outcome of."""
-    now = datetime.now(UTC)
-    if intent.deadline > now and is_gone(intent.claimed_by):
-        intent = replace(intent, deadline=now)
-        run.dir.replace(intent)
-    if intent.deadline > now and intent.claimed_by == current_owner():
-        return NotYet(now + RECORD_REREAD, "this chunk is being sent")
-    if intent.deadline > now:
-        again = min(intent.deadline, now + RECORD_REREAD * 5)
-        return NotYet(again, "another process may be sending this chunk")
-    listed = api.list_since(submission.earliest_creation(intent))
-    if isinstance(listed, Later):
-        return NotYet(now + (listed.retry_after or RECORD_REREAD), listed.why)
-    candidates = submission.find_candidates(intent, listed, claimed_ids(run))
-    grace = patience.propagation_grace()
-    match submission.reconcile(intent, candidates, now=now, grace=grace):
-        case submission.Adopt(batch):
-            return _submitted(run, intent, batch, proof="count")
-        case submission.LookAgain(at):
-            again = min(at, now + RECORD_REREAD * 2)
-            return NotYet(again, "an unanswered create may still appear in the list")
-        case submission.SendAgain():
-            unsent = Unsent(intent=intent, why="not in the list", at=now)
-            run.dir.replace(unsent)
-            return unsent
-
-
-def let_go(run: Run, record: Submitted) -> None:
-    """Give back a batch that turned out not to be ours: its chunk is looked for again."""
-    foreign = (*record.intent.foreign, record.batch_id)
-    run.dir.replace(replace(record.intent, foreign=foreign))
-
-
-def claimed_ids(run: Run) -> set[str]:
-    """The batch ids that any run in reach knows: this one's, and its neighbours'."""
-    home = storage.parent(storage.parent(run.url))
-    fs, path = storage.filesystem(home)
-    fs.invalidate_cache()
-    ids: set[str] = set(run.dir.batch_ids())
-    for record_path in fs.glob(f"{path}/*/*/chunks/*.json"):
-        try:
-            record = msgspec.json.decode(fs.cat_file(record_path), type=ChunkRecord)
-        except (FileNotFoundError, msgspec.DecodeError):
-            continue  # not our run's: its own process will complain
-        if isinstance(record, Submitted):
-            ids.add(record.batch_id)
-    return ids

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from batchkit_tasks import patience
-from batchkit_tasks.api import Api, Later
+from batchkit_tasks.api import Api
+from batchkit_tasks.canceling import cancel_batches
 from batchkit_tasks.collecting import CollectedPart, collect_chunk
 from batchkit_tasks.engine import Run
 from batchkit_tasks.errors import ForeignBatchError, ResultsGoneError
@@ -23,9 +24,10 @@ from batchkit_tasks.money import estimate_once
 from batchkit_tasks.parameters import Job
 from batchkit_tasks.part_files import write_part_without_answers
 from batchkit_tasks.planning import open_run, plan_first_round
-from batchkit_tasks.records import Intended, Submitted
+from batchkit_tasks.reconciling import NotYet
+from batchkit_tasks.records import Submitted
 from batchkit_tasks.rerun import plan_next_round
-from batchkit_tasks.sending import NotYet, Split, send_chunk, settle
+from batchkit_tasks.sending import Split, send_chunk
 from batchkit_tasks.summary import RunSummary
 from batchkit_tasks.writing import write_run
 
@@ -127,7 +129,6 @@ def submit_chunk(run: str, chunk: int, credentials: AnthropicCredentials) -> Sen
     wanted = opened.chunk(chunk)
     limit = datetime.now(UTC) + patience.held_in_process()
     with Api(credentials) as api:
-        api.preflight()
         while True:
             match send_chunk(opened, wanted, api):
                 case Submitted(batch_id=batch_id):
@@ -192,32 +193,6 @@ def write_output(run: str, absent_status: str = "", reason: str = "") -> RunSumm
         RowsLostError: A row has neither an answer nor a reason. Nothing was written.
     """
     return write_run(Run(run), absent_status, reason)
-
-
-def cancel_batches(run: str, credentials: AnthropicCredentials) -> list[str]:
-    """Ask the API to cancel every batch of the run that may still be running.
-
-    What has finished by then keeps its answer; canceled requests are not billed. Safe
-    to call again.
-
-    Returns:
-        The ids of the batches that are canceling now.
-    """
-    opened = Run(run)
-    collected = opened.dir.collected()
-    canceling: list[str] = []
-    with Api(credentials) as api:
-        for chunk, record in opened.dir.latest_records().items():
-            if isinstance(record, Intended):  # a create whose answer was lost
-                record = settle(opened, record, api)
-            if chunk in collected or not isinstance(record, Submitted):
-                continue
-            found = api.retrieve(record.batch_id)
-            if isinstance(found, Later) or not found.has_ended:
-                found = api.cancel(record.batch_id)
-            if isinstance(found, Later) or not found.has_ended:
-                canceling.append(record.batch_id)
-    return canceling
 
 
 def _sleep_until(moment: datetime) -> None:

@@ -10,11 +10,17 @@ from __future__ import annotations
 import contextlib
 import os
 import uuid
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, cast
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 
 def filesystem(url: str) -> tuple[Any, str]:
@@ -51,7 +57,10 @@ def exists(url: str) -> bool:
 
 
 def names(url: str) -> list[str]:
-    """The names in a folder, sorted; none if there is no such folder."""
+    """The names in a folder, sorted; none if there is no such folder.
+
+    Hidden and temporary files are left out: desktops and killed processes leave some.
+    """
     fs, path = filesystem(url)
     fs.invalidate_cache()
     try:
@@ -59,7 +68,7 @@ def names(url: str) -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     found = (str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in listed)
-    return sorted(name for name in found if not name.endswith(".tmp"))
+    return sorted(n for n in found if not n.endswith(".tmp") and not n.startswith("."))
 
 
 def make_folder(url: str) -> None:
@@ -85,13 +94,47 @@ def create(url: str, data: bytes) -> bool:
     try:
         if isinstance(fs, LocalFileSystem):
             with _local_temporary(path, data) as temporary:
-                os.link(temporary, path)
+                _link(temporary, path)
             _flush_folder(path)
         else:
             fs.pipe_file(path, data, mode="create")
     except FileExistsError:
         return False
     return True
+
+
+def _link(temporary: Path, path: str) -> None:
+    """Give a file a second name, unless that is taken."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # no hard links here (FAT, some mounts): claim the name, then write
+        with Path(path).open("xb") as file:
+            file.write(temporary.read_bytes())
+            file.flush()
+            os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def locked(url: str) -> Generator[None]:
+    """Keep the other processes and threads that ask for it out of a folder.
+
+    Only on local files, where the system frees the lock of a process that dies.
+    Elsewhere nothing is locked, and two processes that act within one round trip of
+    the store can both go on; what that can cost is said where it is used.
+    """
+    fs, path = filesystem(url)
+    if fcntl is None or not isinstance(fs, LocalFileSystem):
+        yield
+        return
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a mount without locks
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def remove(url: str) -> None:

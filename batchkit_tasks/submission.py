@@ -11,31 +11,51 @@ the answer. An answer can be lost. So each sending of a chunk goes through a rec
    before anything else happens.
 
 A record that is still *Intended* later (a crash, a lost answer) is reconciled: the
-list of batches is read, newest first, down to the intent. A batch created since, with
-exactly our number of requests and not known to any record in reach, is adopted
-provisionally; its results prove it by the nonce once it has ended, or it is let go
-unread. If the deadline and a grace for the list to catch up have passed and no
-candidate is left, nothing was created, and only then the chunk is sent again.
+list of batches is read, newest first, down to the intent. A batch with exactly our
+number of requests, created between the intent and the moment from which nothing of it
+can arrive, is a candidate. One that has ended shows by the nonce in its first lines
+whose it is. One that runs is adopted provisionally, unless a record in reach has it,
+and proved by the nonce once it has ended, or let go unread. One that another record
+has only provisionally is waited for. If the deadline, the time an answer may take and
+a grace for the list to catch up have passed, the list could be read to its end, and no
+candidate is left, then nothing was created, and only then the chunk is sent again.
 
-**Guarantee.** A chunk has at most one batch that batchkit pays for, as long as the
-list shows every accepted batch within the grace and keeps its `request_counts` total.
-**Limits.** An API that accepts a body minutes after its last byte arrived, or that
-hides an accepted batch for longer than the grace, can still make a second one. A
-foreign batch of the same size, created in the same minutes, can be adopted by mistake
-until it ends: its results are refused by the nonce, the rows are then looked for or
-sent again, late but not wrong. Rows are only ever accepted under our own nonce.
+All of it is measured on the server's clock, by its `Date` header, where it has one.
+Conclusions replace the very record that they were drawn from, or nothing: of two
+processes that settle the same sending, one acts. What the API itself answers counts
+more than any conclusion; a batch that it confirms after its chunk was given up and
+sent again is recorded, and canceled at once.
+
+**Guarantee.** Rows are only ever accepted under our own nonce: no answer of anybody
+else is taken for ours, whatever the API lists. A chunk has at most one batch that runs
+to its end, as long as the API (1) creates nothing from a body that lacks its last
+bytes, (2) shows an accepted batch in its list within the grace (180 s, see `patience`)
+of the moment from which our process is known to be gone or done, and (3) keeps the sum
+of `request_counts`. No batch that the API told us of is ever forgotten.
+
+**Limits.** What breaks (1) to (3) can make us pay twice: an API that accepts a body
+minutes after its last byte arrived, or that hides a batch for longer than the grace. A
+foreign batch of the same size, created in the same minutes, can be adopted until it
+ends: up to a day is lost by that, but no row and no money. It is never canceled by us,
+as it may be somebody else's; so a batch of ours that was only found by its size is not
+canceled either when the run is (`cancel_batches` names it). A process that is frozen in
+the instant between the look at the clock and the write of the last two bytes, and
+thawed while its connection still lives, sends them late. On object stores without
+locks two processes that conclude about one sending within one round trip may both act,
+if they saw different lists. A person who deletes records, or who sends from two run
+directories for one table, is not protected from paying twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Final, Literal
+from typing import Final
 
 from batchkit_tasks.batches import MessageBatch
-from batchkit_tasks.records import Intended
+from batchkit_tasks.records import Intended, Proof
 
 NONCE_CHARS: Final = 16
 """64 bits of chance: no two sendings share a nonce, and 47 characters are left of the
@@ -50,120 +70,34 @@ UPLOAD_BASE: Final = timedelta(seconds=120)
 UPLOAD_BYTES_PER_SECOND: Final = 250_000
 """The slowest line on which an upload may still finish (2 Mbit/s)."""
 
-SPEND_LIMIT_TEXTS: Final = (
-    "You have reached your specified API usage limits",
-    "You have reached your specified workspace API usage limits",
-)
-"""How the 400 of a self-set spend limit begins: it is no bad request."""
+UNKNOWN_CLOCK: Final = timedelta(days=1)
+"""How far apart the clocks may be where the server does not tell its time."""
 
-SPEND_LIMIT_CODES: Final = frozenset(
-    {"enforced_spend_limit_reached", "contract_spend_limit_reached"}
-)
-"""`error_code` of the 429 that lasts until the month ends."""
+LONGEST_RETRY_AFTER: Final = timedelta(days=1)
+"""No header makes us wait longer before we ask again."""
 
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """The API answered with the batch that it created."""
-
-    batch: MessageBatch
-
-
-@dataclass(frozen=True, slots=True)
-class NotSent:
-    """No byte of the request reached the API: nothing was created."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Busy:
-    """The API said "not now" (429) and created nothing."""
-
-    why: str
-    retry_after: timedelta | None
-
-
-@dataclass(frozen=True, slots=True)
-class TooLarge:
-    """The API refused the size of the body (413) and created nothing."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The API said no and created nothing; the same request is refused again."""
-
-    kind: Literal["key", "spend", "request"]
-    status: int
-    error_type: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unclear:
-    """Nobody knows whether a batch was created."""
-
-    why: str
-
-
-Outcome = Accepted | NotSent | Busy | TooLarge | Refused | Unclear
-"""What a POST may have done."""
-
-
-def judge_answer(
-    status: int,
-    error_type: str,
-    message: str,
-    *,
-    error_code: str = "",
-    retry_after: timedelta | None = None,
-) -> Busy | TooLarge | Refused | Unclear:
-    """Say what an error answer to a create means.
-
-    - 429: the request was counted and turned away, so nothing exists; with a spend
-      limit's code it will not change within the hour.
-    - 413: turned away by its size, at the door.
-    - 408, 409 and every 5xx (529 too): written by whatever stood between us and the
-      batch; each was seen, or may come, after the batch was stored.
-    - every other 4xx: the API read the request and refused it.
-    """
-    if error_code in SPEND_LIMIT_CODES or message.startswith(SPEND_LIMIT_TEXTS):
-        return Refused("spend", status, error_type, message)
-    if status == 429:
-        return Busy(f"429 {error_type}: {message}", retry_after)
-    if status == 413:
-        return TooLarge(f"413 {error_type}: {message}")
-    if status in (408, 409) or status >= 500:
-        return Unclear(f"{status} {error_type}: {message}")
-    if status in (401, 403):
-        return Refused("key", status, error_type, message)
-    return Refused("request", status, error_type, message)
-
-
-def judge_failure(phase: Literal["connect", "later"], why: str) -> NotSent | Unclear:
-    """Say what a failure without an answer means.
-
-    Without a connection (refused, name not found, TLS, time-out while connecting) no
-    byte of the body has left. Once connected, any failure may have come after the API
-    had read the last byte.
-    """
-    return NotSent(why) if phase == "connect" else Unclear(why)
+SHORTEST_WAIT: Final = timedelta(milliseconds=250)
+LONGEST_WAIT: Final = timedelta(minutes=15)
+"""Waits between the sendings of one chunk grow, up to this."""
 
 
 def parse_retry_after(value: str | None, now: datetime) -> timedelta | None:
-    """Read a `retry-after` header: seconds or an HTTP date; None when it is neither."""
+    """Read a `retry-after` header: seconds or an HTTP date; None when it is neither.
+
+    Args:
+        now: By the clock of whoever wrote the header.
+    """
     if not value:
         return None
     try:
-        return timedelta(seconds=max(0.0, float(value)))
+        seconds = float(value)
     except ValueError:
-        pass
-    try:
-        return max(timedelta(0), parsedate_to_datetime(value) - now)
-    except (ValueError, TypeError):
-        return None
+        try:
+            seconds = (parsedate_to_datetime(value) - now).total_seconds()
+        except (ValueError, TypeError):
+            return None
+    longest = LONGEST_RETRY_AFTER.total_seconds()
+    return timedelta(seconds=min(max(0.0, seconds), longest))
 
 
 def upload_deadline(now: datetime, body_bytes: int) -> datetime:
@@ -179,32 +113,83 @@ def clock_skew(headers: Mapping[str, str], now: datetime) -> timedelta | None:
         return None
 
 
-def earliest_creation(intent: Intended) -> datetime:
-    """No batch created before this moment, by the server's clock, can be ours."""
-    skew = timedelta(seconds=intent.clock_skew_seconds)
-    return intent.intended_at + skew - CLOCK_TOLERANCE
-
-
-def find_candidates(
-    intent: Intended, listed: Sequence[MessageBatch], claimed: Collection[str]
-) -> list[MessageBatch]:
-    """Pick the listed batches that this sending may have created, likeliest first.
+def wait_before_sending_again(
+    sending: int, *, least: timedelta, asked: timedelta | None = None
+) -> timedelta:
+    """How long to wait after a sending that created nothing.
 
     Args:
-        listed: Batches of the workspace, at least down to `earliest_creation`.
-        claimed: Ids that belong to other records in reach.
+        sending: Its number, from 1: each one that fails doubles the wait.
+        least: The first wait.
+        asked: What the API asked for (`retry-after`): then that, and a growing
+            fraction of a second, so that a queue that stays full is not hammered.
     """
-    since = earliest_creation(intent)
-    expected = intent.intended_at + timedelta(seconds=intent.clock_skew_seconds)
-    fitting = [
+    first = SHORTEST_WAIT if asked is not None else least
+    grown = min(first * 2 ** min(sending - 1, 20), LONGEST_WAIT)
+    return max(grown, asked) if asked is not None else grown
+
+
+def earliest_creation(intent: Intended) -> datetime:
+    """No batch created before this moment, by the server's clock, can be ours."""
+    return intent.intended_at + _skew(intent) - _tolerance(intent)
+
+
+def latest_creation(intent: Intended, settled: timedelta) -> datetime:
+    """No batch created after this moment, by the server's clock, can be ours.
+
+    Args:
+        settled: How long after the deadline a create may still take effect.
+    """
+    return intent.deadline + _skew(intent) + settled + _tolerance(intent)
+
+
+def _skew(intent: Intended) -> timedelta:
+    return timedelta(seconds=intent.clock_skew_seconds or 0.0)
+
+
+def _tolerance(intent: Intended) -> timedelta:
+    return UNKNOWN_CLOCK if intent.clock_skew_seconds is None else CLOCK_TOLERANCE
+
+
+def time_since_deadline(
+    intent: Intended, now: datetime, skew: timedelta | None
+) -> timedelta:
+    """How long the last byte cannot have been handed over any more; below 0: it can.
+
+    Measured on the server's clock where both sides know it, so that it holds between
+    machines whose clocks differ, and when ours was set since.
+    """
+    if skew is None or intent.clock_skew_seconds is None:
+        return now - intent.deadline
+    return now + skew - intent.deadline - _skew(intent)
+
+
+def time_to_settle(
+    intent: Intended, *, grace: timedelta, answer: timedelta
+) -> timedelta:
+    """How long after the deadline a batch of this sending may still appear.
+
+    Args:
+        grace: How long the list may take to show a batch.
+        answer: How long a process that may be alive waits for the API's answer.
+    """
+    return grace if intent.over else grace + answer
+
+
+def fitting(
+    intent: Intended, listed: Iterable[MessageBatch], *, settled: timedelta
+) -> list[MessageBatch]:
+    """Pick the listed batches that this sending may have created, likeliest first."""
+    since, until = earliest_creation(intent), latest_creation(intent, settled)
+    expected = intent.intended_at + _skew(intent)
+    found = [
         batch
         for batch in listed
         if batch.request_counts.total == intent.requests
-        and batch.created_at >= since
-        and batch.id not in claimed
+        and since <= batch.created_at <= until
         and batch.id not in intent.foreign
     ]
-    return sorted(fitting, key=lambda batch: abs(batch.created_at - expected))
+    return sorted(found, key=lambda batch: abs(batch.created_at - expected))
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,9 +201,10 @@ class Adopt:
 
 @dataclass(frozen=True, slots=True)
 class LookAgain:
-    """A batch may still appear: look again from this moment on."""
+    """A batch may still appear, or become free: look again after this time."""
 
-    at: datetime
+    after: timedelta
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,15 +212,33 @@ class SendAgain:
     """Nothing was created, and nothing can be any more."""
 
 
+DISPUTE_WAIT: Final = timedelta(minutes=1)
+"""Between looks at a batch that two sendings may have created, until it has ended and
+shows whose it is."""
+
+
 def reconcile(
-    intent: Intended,
     candidates: Sequence[MessageBatch],
+    claims: Mapping[str, Proof],
     *,
-    now: datetime,
-    grace: timedelta,
+    since_deadline: timedelta,
+    settled: timedelta,
 ) -> Adopt | LookAgain | SendAgain:
-    """Decide about a sending whose outcome nobody knows."""
-    if candidates:
-        return Adopt(candidates[0])
-    settled = intent.deadline + grace
-    return SendAgain() if now >= settled else LookAgain(at=settled)
+    """Decide about a sending whose outcome nobody knows.
+
+    Args:
+        candidates: Batches that fit it, likeliest first.
+        claims: The batches that other records in reach have taken, and why. What the
+            API itself called theirs is theirs. What only fits them may be ours, so it
+            is neither taken from them nor is anything sent before that is decided:
+            sent again, rows of ours that are in it would be paid twice.
+    """
+    free = [batch for batch in candidates if batch.id not in claims]
+    if free:
+        return Adopt(free[0])
+    if any(claims[batch.id] == "count" for batch in candidates):
+        return LookAgain(DISPUTE_WAIT, "its batch may be one that another chunk took")
+    if since_deadline >= settled:
+        return SendAgain()
+    why = "an unanswered create may still appear in the list"
+    return LookAgain(settled - since_deadline, why)

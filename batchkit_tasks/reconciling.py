@@ -1,0 +1,225 @@
+"""Find out what became of a create that nobody knows the outcome of.
+
+The shell around `submission.reconcile`: reads the list, looks whose the candidates
+are, and writes down the conclusion. Nothing is ever created or canceled here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from batchkit_tasks import patience, storage, submission
+from batchkit_tasks.api import Api, Later
+from batchkit_tasks.batches import MessageBatch
+from batchkit_tasks.engine import Run
+from batchkit_tasks.errors import ChunkUncertainError
+from batchkit_tasks.limits import BATCH_LIFETIME
+from batchkit_tasks.owner import current_owner, is_gone
+from batchkit_tasks.records import (
+    ChunkRecord,
+    Intended,
+    Proof,
+    Submitted,
+    Unsent,
+)
+from batchkit_tasks.result_bytes import TornResults
+from batchkit_tasks.result_lines import decode_line, read_lines
+from batchkit_tasks.results import LINES_THAT_TELL
+from batchkit_tasks.workspaces import check_workspace
+
+RECORD_REREAD: Final = timedelta(seconds=2)
+"""Between two looks at a record that another process holds, or at the list."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotYet:
+    """The chunk has no batch that is known, and none may be sent; try again then."""
+
+    at: datetime
+    why: str
+
+
+def settle(run: Run, intent: Intended, api: Api) -> Submitted | NotYet | Unsent:
+    """Conclude about a sending, as far as that can be done now.
+
+    Raises:
+        WrongWorkspaceError: With this key, its batch could not be seen.
+        ChunkUncertainError: It could not be settled for longer than the run waits.
+    """
+    now = datetime.now(UTC)
+    check_workspace(intent, api)
+    if not intent.over and is_gone(intent.claimed_by):
+        gone = replace(intent, deadline=min(now, intent.deadline), over=True)
+        if not run.dir.move_on(intent, gone):
+            return _changed(now)
+        intent = gone
+    since_deadline = submission.time_since_deadline(intent, now, api.clock_skew)
+    if since_deadline < timedelta():
+        who = "this" if intent.claimed_by == current_owner() else "another"
+        again = now + min(-since_deadline, RECORD_REREAD * 5)
+        return NotYet(again, f"{who} process may be sending this chunk")
+    settled = submission.time_to_settle(
+        intent,
+        grace=patience.propagation_grace(),
+        answer=patience.answer_to_create(),
+    )
+    listed = api.list_since(submission.earliest_creation(intent))
+    if isinstance(listed, Later):
+        again = now + (listed.retry_after or RECORD_REREAD * 2)
+        return _not_yet(run, intent, again, f"the list cannot be read ({listed.why})")
+    fitting = submission.fitting(intent, listed, settled=settled)
+    claims = claimed_batches(run) if fitting else {}
+    candidates = [b for b in fitting if claims.get(b.id, "count") == "count"]
+    for batch in [b for b in candidates if b.has_ended]:
+        whose = whose_results(api, batch.id, intent.nonce)
+        if whose == "ours":
+            return _adopt(run, intent, batch, proof="nonce")
+        if whose == "foreign":
+            found = replace(intent, foreign=(*intent.foreign, batch.id))
+            if not run.dir.move_on(intent, found):
+                return _changed(now)
+            intent = found
+            candidates.remove(batch)
+    match submission.reconcile(
+        candidates, claims, since_deadline=since_deadline, settled=settled
+    ):
+        case submission.Adopt(batch):
+            return _adopt(run, intent, batch, proof="count")
+        case submission.LookAgain(after, why):
+            again = now + min(after, RECORD_REREAD * 2)
+            return _not_yet(run, intent, again, why, candidates)
+        case submission.SendAgain():
+            _check_same_key(run, intent, listed, api)
+            unsent = Unsent(intent=intent, why="not in the list", at=now)
+            return unsent if run.dir.move_on(intent, unsent) else _changed(now)
+
+
+def submitted(intent: Intended, batch: MessageBatch, proof: Proof) -> Submitted:
+    """The record of a batch that is taken for ours."""
+    return Submitted(
+        intent=intent,
+        batch_id=batch.id,
+        created_at=batch.created_at,
+        expires_at=batch.expires_at or batch.created_at + BATCH_LIFETIME,
+        proof=proof,
+    )
+
+
+def claimed_batches(run: Run) -> dict[str, Proof]:
+    """The batches that records in reach have, and why: this run's, its neighbours'."""
+    claims: dict[str, Proof] = {}
+    for record in run.dir.records():
+        _claim(claims, record)
+    home = storage.parent(storage.parent(run.url))
+    for output in storage.names(home):
+        for key in storage.names(storage.join(home, output)):
+            neighbour = storage.join(home, output, key)
+            if neighbour != run.url:
+                _claim_of(neighbour, claims)
+    return claims
+
+
+def _claim_of(neighbour: str, claims: dict[str, Proof]) -> None:
+    """Read the claims of another run; what cannot be read, its own process reports."""
+    folder = storage.join(neighbour, "chunks")
+    try:
+        urls = [storage.join(folder, name) for name in storage.names(folder)]
+    except OSError:
+        return
+    for url in urls:
+        try:
+            data = storage.read(url)
+            if data is not None:
+                _claim(claims, msgspec.json.decode(data, type=ChunkRecord))
+        except (OSError, msgspec.DecodeError):
+            continue
+
+
+def _claim(claims: dict[str, Proof], record: ChunkRecord) -> None:
+    if isinstance(record, Submitted) and claims.get(record.batch_id) in (None, "count"):
+        claims[record.batch_id] = record.proof
+
+
+def whose_results(
+    api: Api, batch_id: str, nonce: str
+) -> Literal["ours", "foreign", "unknown"]:
+    """Read the first lines of an ended batch: they tell whose it is."""
+    lines = 0
+    with api.results(batch_id) as blocks:
+        if isinstance(blocks, Later):
+            return "unknown"
+        try:
+            for line in read_lines(blocks):
+                decoded = decode_line(line)
+                if decoded is None:
+                    continue
+                if decoded.custom_id.startswith(f"{nonce}-"):
+                    return "ours"
+                lines += 1
+                if lines >= LINES_THAT_TELL:
+                    return "foreign"
+        except TornResults:
+            return "unknown"
+    return "foreign" if lines else "unknown"
+
+
+def _adopt(
+    run: Run, intent: Intended, batch: MessageBatch, *, proof: Proof
+) -> Submitted | NotYet:
+    record = submitted(intent, batch, proof)
+    if run.dir.move_on(intent, record):
+        return record
+    return _changed(datetime.now(UTC))
+
+
+def _changed(now: datetime) -> NotYet:
+    return NotYet(now, "another process has just settled this chunk")
+
+
+def _not_yet(
+    run: Run,
+    intent: Intended,
+    at: datetime,
+    why: str,
+    candidates: list[MessageBatch] | None = None,
+) -> NotYet:
+    """Come back later; but not for ever."""
+    hours = timedelta(hours=run.job.advanced.give_up_after_hours)
+    if datetime.now(UTC) - intent.intended_at > hours:
+        raise _uncertain(run, intent, why, candidates or [])
+    return NotYet(at, why)
+
+
+def _check_same_key(
+    run: Run, intent: Intended, listed: list[MessageBatch], api: Api
+) -> None:
+    """Make sure that an empty list is not just another workspace's.
+
+    Where the API does not name the workspace, another key than the one that sent must
+    at least see one batch that this run sent.
+    """
+    if intent.key_fingerprint == api.key_fingerprint:
+        return
+    if intent.workspace and intent.workspace == api.workspace:
+        return
+    if {batch.id for batch in listed} & set(run.dir.batch_ids()):
+        return
+    why = "the key is another now, and may not see the workspace of the one that sent"
+    raise _uncertain(run, intent, why, [])
+
+
+def _uncertain(
+    run: Run, intent: Intended, why: str, candidates: list[MessageBatch]
+) -> ChunkUncertainError:
+    return ChunkUncertainError(
+        why,
+        intent.requests,
+        f"{intent.intended_at:%d %b %H:%M} UTC",
+        [batch.id for batch in candidates],
+        run.dir.record_url(intent.chunk, intent.sending),
+    )
