@@ -17,6 +17,7 @@ from batchkit_tasks import looking, suspension, tasks
 from batchkit_tasks.credentials import AnthropicCredentials
 from batchkit_tasks.flow_run import RUN_LABEL, FlowRun
 from batchkit_tasks.parameters import Advanced, Answer, Job
+from batchkit_tasks.stopping import go_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,6 +79,7 @@ def _run_to_end(
     host: FlowHost,
     ended: Iterable[int] = (),
 ) -> dict[str, Any]:
+    go_on(run_url)
     from batchkit_tasks import pipeline
 
     return pipeline.run_to_end(run_url, credentials, host, ended).as_dict()

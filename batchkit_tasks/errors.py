@@ -247,6 +247,21 @@ class MostRowsInvalidError(BatchkitError):
         )
 
 
+class RunStoppedError(BatchkitError):
+    """The run was canceled while this process was still at work on it."""
+
+    def __init__(self, by: str, run: str) -> None:
+        super().__init__(by, run)
+        self.by, self.run = by, run
+
+    def __str__(self) -> str:
+        return (
+            f"The flow run {self.by} was canceled or is dead, so nothing more is sent "
+            f"for {self.run}. What had finished is kept there; starting the run again "
+            "goes on with what is left."
+        )
+
+
 class BudgetError(BatchkitError):
     """Going on could cost more than the budget allows."""
 

@@ -12,11 +12,12 @@
     paused-after-00001.json a person was asked to buy credits after round 1
     estimate.json           what the first round was expected to cost
     budget-00001.json       what the run may cost: as asked, then as people decided
+    stopped.json            the run was canceled: nothing more is sent (`stopping`)
     summary.json            at the end
 
 A folder on any fsspec filesystem. Files are whole and never changed, but for `chunks/`,
-where a record moves on from *intended*, and `missed/`. A file that is there but cannot
-be read stops the run: what is not known must not be sent again.
+where a record moves on from *intended*, `missed/` and `stopped.json`. A file that is
+there but cannot be read stops the run: what is not known must not be sent again.
 
 **Formats.** The JSON files are the types of `records`, each with `"format": 1`; a field
 that is not known, or another format, stops the run as a torn file does. `chunks/` hold

@@ -42,6 +42,7 @@ from batchkit_tasks.reconciling import (
 from batchkit_tasks.records import Chunk, Intended, Submitted, Unsent
 from batchkit_tasks.requests import encode_item
 from batchkit_tasks.run_dir import positions
+from batchkit_tasks.stopping import refuse_if_stopped
 from batchkit_tasks.workspaces import check_workspace
 
 LOGGER = logging.getLogger("batchkit")
@@ -97,6 +98,7 @@ def send_chunk(run: Run, chunk: Chunk, api: Api) -> Submitted | NotYet | Split:
 
 def _send(run: Run, chunk: Chunk, sending: int, api: Api) -> Submitted | NotYet | Split:
     run.check_source()
+    refuse_if_stopped(run.url)
     for other in run.dir.records():  # one is enough: all were sent from one workspace
         check_workspace(other, api)
         break

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
+import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.context import FlowRunContext
 from prefect.exceptions import Pause, PrefectHTTPStatusError
@@ -26,6 +27,9 @@ from batchkit_tasks import patience
 T = TypeVar("T")
 Input = TypeVar("Input", bound=RunInput)
 
+PASSING: Final = frozenset({502, 503, 504})
+"""Answers of a server, or of what stands before it, that it can do without soon."""
+
 KEY_PREFIX: Final = "batchkit-wait-"
 """Pause keys of our own waits. A run left in Suspended under one of these was on its
 way to *SCHEDULED* when its process died; the sweep wakes it."""
@@ -35,8 +39,10 @@ ASK_PREFIX: Final = "batchkit-ask-"
 
 STATE_NAME: Final = "AwaitingRetry"
 
-TRIES: Final = 6
-"""A busy server (SQLite: "database is locked") answers 503 for seconds at a time."""
+TRIES: Final = 12
+LONGEST_PAUSE: Final = 15.0
+"""A busy server (SQLite: "database is locked") answers 503 for seconds at a time, and a
+restarting one not at all: about two minutes of patience."""
 
 
 def can_suspend() -> bool:
@@ -65,13 +71,23 @@ def suspend_until(when: datetime, message: str) -> None:
     when = max(when, datetime.now(UTC) + patience.shortest_suspension())
     try:
         # A key works once in a run, so each wait gets a fresh one.
-        _patiently(lambda: suspend_flow_run(key=f"{KEY_PREFIX}{uuid.uuid4().hex}"))
+        patiently(lambda: suspend_flow_run(key=f"{KEY_PREFIX}{uuid.uuid4().hex}"))
     except Pause:
         with get_client(sync_client=True) as client:
-            _patiently(lambda: _forget_process(client, run_id))
-            state = Scheduled(name=STATE_NAME, scheduled_time=when, message=message)
-            _patiently(lambda: client.set_flow_run_state(run_id, state))
+            schedule(client, run_id, when, message)
         raise
+
+
+def schedule(
+    client: SyncPrefectClient, run_id: Any, when: datetime, message: str
+) -> None:
+    """Have the same flow run start from the top at a moment.
+
+    Only for a run without a process: Prefect would start a second one beside it.
+    """
+    patiently(lambda: _forget_process(client, run_id))
+    state = Scheduled(name=STATE_NAME, scheduled_time=when, message=message)
+    patiently(lambda: client.set_flow_run_state(run_id, state))
 
 
 def suspend_for_person(message: str) -> None:
@@ -82,10 +98,10 @@ def suspend_for_person(message: str) -> None:
     """
     run_id = _current_run_id()
     try:
-        _patiently(lambda: suspend_flow_run(key=f"{ASK_PREFIX}{uuid.uuid4().hex}"))
+        patiently(lambda: suspend_flow_run(key=f"{ASK_PREFIX}{uuid.uuid4().hex}"))
     except Pause:
         with get_client(sync_client=True) as client:
-            _patiently(lambda: _say(client, run_id, message))
+            patiently(lambda: _say(client, run_id, message))
         raise
 
 
@@ -101,10 +117,10 @@ def wait_for_input(form: type[Input], *, key: str, message: str) -> Input:
     """
     run_id = _current_run_id()
     try:
-        return _patiently(lambda: suspend_flow_run(wait_for_input=form, key=key))
+        return patiently(lambda: suspend_flow_run(wait_for_input=form, key=key))
     except Pause:
         with get_client(sync_client=True) as client:
-            _patiently(lambda: _say(client, run_id, message))
+            patiently(lambda: _say(client, run_id, message))
         raise
 
 
@@ -132,13 +148,17 @@ def _current_run_id() -> Any:
     return context.flow_run.id
 
 
-def _patiently(call: Callable[[], T]) -> T:
-    """Repeat a call that the server was too busy for."""
+def patiently(call: Callable[[], T]) -> T:
+    """Repeat a call that the server was too busy for, or not there for."""
     for attempt in range(TRIES):
         try:
             return call()
-        except PrefectHTTPStatusError as error:
-            if error.response.status_code != 503 or attempt == TRIES - 1:
+        except (PrefectHTTPStatusError, httpx.TransportError) as error:
+            refused = (
+                isinstance(error, PrefectHTTPStatusError)
+                and error.response.status_code not in PASSING
+            )
+            if refused or attempt == TRIES - 1:
                 raise
-            time.sleep(2.0**attempt / 2)
+            time.sleep(min(2.0**attempt / 2, LONGEST_PAUSE))
     raise AssertionError("unreachable")

@@ -29,7 +29,14 @@ def _ui(title: str, description: str = "", **bounds: Any) -> Any:
     return Field(json_schema_extra={k: v for k, v in shown.items() if v}, **bounds)
 
 
-@flow(name="batch-table", flow_run_name=None, persist_result=False)
+def clean_up(flow: Any, flow_run: Any, state: Any) -> None:
+    """Cancel the message batches of a run that is canceled while it runs."""
+    from batchkit_tasks.sweeping import clean_up_after_cancel
+
+    clean_up_after_cancel(flow, flow_run, state)
+
+
+@flow(name="batch-table", persist_result=False, on_cancellation=[clean_up])
 def batch_table(
     source: Annotated[
         str,
