@@ -33,6 +33,7 @@ from batchkit_tasks.limits import LIST_PAGE_SIZE
 from batchkit_tasks.list_pages import read_down_to
 from batchkit_tasks.outcomes import Accepted, Outcome, Unclear
 from batchkit_tasks.result_bytes import read_blocks
+from batchkit_tasks.tls import http_client
 
 if TYPE_CHECKING:
     import anthropic
@@ -63,7 +64,9 @@ class Api:
     """
 
     def __init__(self, credentials: AnthropicCredentials) -> None:
-        self.client: anthropic.Anthropic = credentials.get_client(max_retries=0)
+        self.client: anthropic.Anthropic = credentials.get_client(
+            max_retries=0, http_client=http_client()
+        )
         self.key_fingerprint = credentials.fingerprint()
         self.clock_skew: timedelta | None = None
         """The server's clock less ours, by the newest `Date` header seen."""

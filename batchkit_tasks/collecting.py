@@ -74,6 +74,7 @@ def _read_patiently(run: Run, chunk: Chunk, record: Submitted, api: Api) -> Coll
         positions=positions(chunk),
         answer=run.answer,
         price=run.prices.cost,
+        price_many=run.prices.costs,
         max_tokens=chunk.max_tokens or run.job.advanced.max_tokens,
     )
     was_read_to_end, problem = False, ""

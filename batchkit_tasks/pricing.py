@@ -8,13 +8,24 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from batchkit_tasks.errors import ParameterError
 from batchkit_tasks.library_prices import bare, library_price
-from batchkit_tasks.rates import ModelPrice, Rates, Usage
+from batchkit_tasks.rates import ManyUsages, ModelPrice, Rates, Usage
 
-__all__ = ("ModelPrice", "Prices", "Rates", "Usage", "estimate_batch_cost")
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+__all__ = (
+    "ManyUsages",
+    "ModelPrice",
+    "Prices",
+    "Rates",
+    "Usage",
+    "estimate_batch_cost",
+)
 
 _MYTHOS_5: Final = Rates(10, 50, 12.5, 20, 1)
 _MYTHOS_5_1: Final = Rates(10, 50, 12.5, 20, 0.25)
@@ -65,6 +76,16 @@ class Prices:
             return None
         return price.batch_rates(usage.prompt_tokens).cost(usage, _geo(price, usage))
 
+    def costs(self, model: str, usages: ManyUsages) -> npt.NDArray[np.float64] | None:
+        """Price many requests at once, exactly as `cost` would; `None`: not known."""
+        price = self.price(model)
+        if price is None:
+            return None
+        longest = int(usages.prompt_tokens.max(initial=0))
+        if price.above_tokens is None or longest <= price.above_tokens:
+            return price.batch_rates().costs(usages, _geo(price, usages))
+        return _one_by_one(price, usages)
+
     def standard_cost(self, model: str, usage: Usage) -> float | None:
         """Price the same request outside of batches; `None`: not known."""
         price = self.price(model)
@@ -80,8 +101,18 @@ class Prices:
         return library_price(name, self._at) or OUR_PRICES.get(name)
 
 
-def _geo(price: ModelPrice, usage: Usage) -> float:
+def _geo(price: ModelPrice, usage: Usage | ManyUsages) -> float:
     return price.us_factor if usage.inference_geo == "us" else 1.0
+
+
+def _one_by_one(price: ModelPrice, usages: ManyUsages) -> npt.NDArray[np.float64]:
+    """Price requests of which some are so long that they have other rates."""
+    import numpy as np
+
+    factor = _geo(price, usages)
+    steps = [price.batch_rates(n) for n in usages.prompt_tokens.tolist()]
+    every = {rates: rates.costs(usages, factor) for rates in set(steps)}
+    return np.array([every[rates][row] for row, rates in enumerate(steps)])
 
 
 # ------------------------------------------------------------------ estimates

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 BATCH_SHARE: Final = 0.5
 """A message batch costs half of every token price (price page, November 2026)."""
@@ -42,6 +47,28 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         )
 
 
+class ManyUsages(msgspec.Struct, frozen=True, kw_only=True):
+    """What many requests of one model used: as `Usage`, but an array of each number."""
+
+    input_tokens: npt.NDArray[np.int64]
+    output_tokens: npt.NDArray[np.int64]
+    cache_creation_5m: npt.NDArray[np.int64]
+    cache_creation_1h: npt.NDArray[np.int64]
+    cache_read: npt.NDArray[np.int64]
+    inference_geo: str | None = None
+    web_searches: int = 0
+
+    @property
+    def prompt_tokens(self) -> npt.NDArray[np.int64]:
+        """All tokens of each prompt."""
+        return (
+            self.input_tokens
+            + self.cache_creation_5m
+            + self.cache_creation_1h
+            + self.cache_read
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Rates:
     """Prices in USD per million tokens, and per web search."""
@@ -55,6 +82,15 @@ class Rates:
 
     def cost(self, usage: Usage, token_factor: float = 1.0) -> float:
         """Price one request."""
+        return self._sum(usage, token_factor)
+
+    def costs(
+        self, usages: ManyUsages, token_factor: float = 1.0
+    ) -> npt.NDArray[np.float64]:
+        """Price many requests: the same sums, so the same numbers to the last bit."""
+        return self._sum(usages, token_factor)
+
+    def _sum(self, usage: Any, token_factor: float) -> Any:
         tokens = (
             usage.input_tokens * self.input
             + usage.output_tokens * self.output
@@ -105,7 +141,7 @@ class ModelPrice:
     def batch_rates(self, prompt_tokens: int = 0) -> Rates:
         """Give the prices in a batch for a prompt of this length."""
         price = self._step(prompt_tokens)
-        return price.batch or price.standard.times(BATCH_SHARE)
+        return price.batch or _half(price.standard)
 
     def standard_rates(self, prompt_tokens: int = 0) -> Rates:
         """Give the full prices for a prompt of this length."""
@@ -120,3 +156,9 @@ class ModelPrice:
         ):
             price = price.long_prompt
         return price
+
+
+@lru_cache(maxsize=256)
+def _half(rates: Rates) -> Rates:
+    """What a batch costs; kept, as it is asked for with each result."""
+    return rates.times(BATCH_SHARE)

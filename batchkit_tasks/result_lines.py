@@ -93,9 +93,23 @@ class ResultLine(msgspec.Struct, gc=False):
     result: Result
 
 
-decode_typed = msgspec.json.Decoder(ResultLine).decode
+_decoder: Final = msgspec.json.Decoder(ResultLine)
+decode_typed = _decoder.decode
 """Decode a line that has the form of the documentation; ValueError or RecursionError
 for any other."""
+
+
+def decode_lines(block: bytes) -> list[ResultLine] | None:
+    """Decode whole lines at once; `None`: one of them at least needs a closer look.
+
+    Args:
+        block: Ends with a newline.
+    """
+    try:
+        lines = _decoder.decode_lines(block)
+    except (ValueError, RecursionError):
+        return None
+    return lines if len(lines) == block.count(b"\n") else None
 
 
 def decode_line(line: bytes) -> ResultLine | None:
@@ -114,6 +128,11 @@ def read_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
     yield from cutter.rest()
 
 
+def split_lines(block: bytes) -> list[bytes]:
+    """Give the lines of a block; blank ones are left out."""
+    return [line for line in block.split(b"\n") if line and not line.isspace()]
+
+
 class LineCutter:
     """Cuts blocks into lines, in time linear in the bytes however long a line is."""
 
@@ -122,13 +141,17 @@ class LineCutter:
 
     def cut(self, block: bytes) -> list[bytes]:
         """Take a block; give the lines that it completes."""
-        first, *others = block.split(b"\n")
-        self._pieces.append(first)
-        if not others:
-            return []
-        lines = [b"".join(self._pieces), *others]
-        self._pieces = [lines.pop()]
-        return [line for line in lines if line and not line.isspace()]
+        return split_lines(self.whole(block))
+
+    def whole(self, block: bytes) -> bytes:
+        """Take a block; give the lines that it completes, newlines included."""
+        end = block.rfind(b"\n") + 1
+        if not end:
+            self._pieces.append(block)
+            return b""
+        lines = b"".join((*self._pieces, memoryview(block)[:end]))
+        self._pieces = [block[end:]]
+        return lines
 
     def rest(self) -> list[bytes]:
         """Give the last line, if it has no newline."""

@@ -7,7 +7,9 @@ the part, and what is odd is counted. Nothing here decides what is sent again.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any, Final
 
 import numpy as np
@@ -15,12 +17,29 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from batchkit_tasks.answers import AnswerFormat
-from batchkit_tasks.parameters import RetryKind
-from batchkit_tasks.result_lines import LineCutter, decode_line, read_lines
+from batchkit_tasks.part_tables import (
+    PART_SCHEMA,
+    answer_columns,
+    in_order,
+    part_piece,
+    part_schema,
+)
+from batchkit_tasks.plain_results import PriceMany, is_plain, plain_columns
+from batchkit_tasks.result_lines import (
+    LineCutter,
+    Result,
+    ResultLine,
+    decode_line,
+    decode_lines,
+    read_lines,
+    split_lines,
+)
 from batchkit_tasks.result_rows import MISSING, UNKNOWN_RESULT, Judge, Price, Row
+from batchkit_tasks.retry_kinds import RESULTS_GONE, is_credit_message, retry_kind
 
 __all__ = (
     "PART_SCHEMA",
+    "RESULTS_GONE",
     "Collected",
     "ResultReader",
     "answer_columns",
@@ -30,51 +49,8 @@ __all__ = (
     "retry_kind",
 )
 
-_BEFORE: Final = (
-    pa.field("position", pa.int64(), nullable=False),
-    pa.field("status", pa.string(), nullable=False),
-    pa.field("error_type", pa.string()),
-    pa.field("error", pa.string()),
-)
-_AFTER: Final = (
-    pa.field("model", pa.string()),
-    pa.field("stop_reason", pa.string()),
-    pa.field("input_tokens", pa.int64()),
-    pa.field("output_tokens", pa.int64()),
-    pa.field("cache_creation_5m_tokens", pa.int64()),
-    pa.field("cache_creation_1h_tokens", pa.int64()),
-    pa.field("cache_read_tokens", pa.int64()),
-    pa.field("cost_usd", pa.float64()),
-    pa.field("service_tier", pa.string()),
-    pa.field("raw", pa.string()),
-)
-PART_SCHEMA: Final = pa.schema([*_BEFORE, *_AFTER])
-"""Columns of every part; the answer's stand between `error` and `model`.
-
-`cost_usd` is 0 for what is not billed and null where it is not known. `raw` is the
-result as JSON where it holds more than text (tool use, unknown blocks and types).
-"""
-
 LINES_THAT_TELL: Final = 20
 """If so many lines all bear other nonces, the batch is not ours."""
-
-
-def answer_columns(answer: AnswerFormat) -> tuple[str, ...]:
-    """Name the answer's columns in a part, in the order of `answer.fields`.
-
-    An answer column may be called like one of the part's own, such as `model`: it is
-    then `answer:model` in the part. In the output table it has its own name.
-    """
-    own = set(PART_SCHEMA.names)
-    return tuple(f"answer:{name}" if name in own else name for name in answer.names)
-
-
-def part_schema(answer: AnswerFormat) -> pa.Schema:
-    """Give the columns of a part for this kind of answer."""
-    named = zip(answer_columns(answer), answer.fields, strict=True)
-    return pa.schema(
-        [*_BEFORE, *(each.with_name(name) for name, each in named), *_AFTER]
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +83,7 @@ class ResultReader:
         positions: The rows that were sent, ascending.
         answer: What the rows are to become.
         price: Model and usage to USD, or `None` where it is not known.
+        price_many: The same for many rows at once; without it each is priced alone.
         max_tokens: What the requests asked for; it is named in messages.
     """
 
@@ -118,15 +95,19 @@ class ResultReader:
         answer: AnswerFormat,
         price: Price,
         max_tokens: int,
+        price_many: PriceMany | None = None,
     ) -> None:
         self._answer = answer
         self._positions = positions
         self._prefix = f"{nonce}-"
-        ids = (f"{nonce}-{position}" for position in positions.tolist())
-        self._slots = {custom_id: slot for slot, custom_id in enumerate(ids)}
-        self._rows: list[Row | None] = [None] * len(positions)
+        ids = [f"{nonce}-{position}" for position in positions.tolist()]
+        self._slots = dict(zip(ids, range(len(ids)), strict=True))
+        self._taken = np.zeros(len(positions), dtype=bool)
+        self._pieces: list[pa.Table] = []
+        self._rows: dict[int, Row] = {}
+        self._price, self._price_many = price, price_many
         self._judge = Judge(price, max_tokens, answer.is_text)
-        self._types: dict[str, int] = {}
+        self._types: Counter[str] = Counter()
         self._nonce_seen = False
         self.start_reading()
 
@@ -137,14 +118,14 @@ class ResultReader:
         different places add up. Lines are counted as of the last reading.
         """
         self._cutter = LineCutter()
-        self._read_now = bytearray(len(self._rows))
+        self._read_now = np.zeros(len(self._positions), dtype=bool)
         self._lines = self._foreign = self._duplicates = self._torn = 0
         self._finished = False
 
     @property
     def missing(self) -> int:
         """Rows for which no line has come yet."""
-        return self._rows.count(None)
+        return len(self._taken) - int(self._taken.sum())
 
     @property
     def looks_foreign(self) -> bool:
@@ -154,8 +135,11 @@ class ResultReader:
 
     def feed(self, block: bytes) -> None:
         """Take the next bytes, cut anywhere."""
-        for line in self._cutter.cut(block):
-            self._take(line)
+        lines = self._cutter.whole(block)
+        decoded = decode_lines(lines) if lines else []
+        if decoded is None or not self._take_all(decoded, lines):
+            for line in split_lines(lines):
+                self._take(line)
 
     def finish_reading(self) -> None:
         """Take the last line, if it has no newline."""
@@ -166,17 +150,49 @@ class ResultReader:
     def finish(self) -> Collected:
         """Make the part of all that was read."""
         self.finish_reading()
-        rows = [MISSING if row is None else row for row in self._rows]
+        missing = np.flatnonzero(~self._taken).tolist()
+        rows = self._rows | dict.fromkeys(missing, MISSING)
         return Collected(
-            part=_part(rows, self._positions, self._answer),
+            part=self._part(rows),
             lines=self._lines,
             foreign=self._foreign,
             duplicates=self._duplicates,
             torn=self._torn,
-            unknown=sum(row.error_type == UNKNOWN_RESULT for row in rows),
-            missing=self.missing,
+            unknown=sum(row.error_type == UNKNOWN_RESULT for row in rows.values()),
+            missing=len(missing),
             types=dict(self._types),
         )
+
+    # ------------------------------------------------------------------ inside
+
+    def _take_all(self, decoded: list[ResultLine], lines: bytes) -> bool:
+        """Take lines at once; False, and nothing is taken, if one is not ours or new."""
+        found = [self._slots.get(line.custom_id) for line in decoded]
+        if None in found or len(set(found)) < len(found):
+            return False
+        slots = np.array(found, dtype=np.int64)
+        if self._read_now[slots].any():
+            return False
+        self._read_now[slots] = True
+        self._lines += len(decoded)
+        self._nonce_seen |= bool(decoded)
+        results = [line.result for line in decoded]
+        new = ~self._taken[slots]
+        plain = np.fromiter(map(is_plain, results), dtype=bool, count=len(results))
+        self._taken[slots] = True
+        if not plain.all():
+            raw = split_lines(lines)
+            for at in np.flatnonzero(new & ~plain).tolist():
+                self._judge_one(int(slots[at]), results[at], raw[at])
+        self._keep(slots[new & plain], list(compress(results, new & plain)))
+        return True
+
+    def _keep(self, slots: npt.NDArray[np.int64], results: list[Result]) -> None:
+        """Keep plain results in columns."""
+        if results:
+            self._types["succeeded"] += len(results)
+            columns = plain_columns(results, self._price, self._price_many)
+            self._pieces.append(self._piece(slots, columns))
 
     def _take(self, line: bytes) -> None:
         decoded = decode_line(line)
@@ -194,103 +210,23 @@ class ResultReader:
         if self._read_now[slot]:
             self._duplicates += 1
         self._read_now[slot] = True
-        if self._rows[slot] is not None:
+        if self._taken[slot]:
             return
-        result = decoded.result
+        self._taken[slot] = True
+        self._judge_one(slot, decoded.result, line)
+
+    def _judge_one(self, slot: int, result: Result, line: bytes) -> None:
         self._rows[slot] = self._judge.row(result, line)
-        self._types[result.type] = self._types.get(result.type, 0) + 1
+        self._types[result.type] += 1
 
+    def _part(self, rows: dict[int, Row]) -> pa.Table:
+        """Put all rows in the order of their positions; `rows` were judged one by one."""
+        pieces = list(self._pieces)
+        if rows or not pieces:
+            columns: list[Any] = [list(c) for c in zip(*rows.values(), strict=True)]
+            slots = np.array(list(rows), dtype=np.int64)
+            pieces.append(self._piece(slots, columns or [[] for _ in Row._fields]))
+        return in_order(pieces)
 
-def _part(
-    rows: list[Row], positions: npt.NDArray[np.int64], answer: AnswerFormat
-) -> pa.Table:
-    columns: list[Any] = [list(column) for column in zip(*rows, strict=True)]
-    columns = columns or [[] for _ in Row._fields]
-    status, error_type, error, texts, *after = columns
-    parsed = answer.parse(texts)
-    for number, problem in enumerate(parsed.problems):
-        if problem is not None:
-            status[number] = error_type[number] = "invalid_answer"
-            error[number] = _invalid(problem, texts[number])
-    arrays: list[Any] = [positions, status, error_type, error, *parsed.columns, *after]
-    schema = part_schema(answer)
-    return pa.Table.from_arrays(
-        [
-            values if isinstance(values, pa.Array | pa.ChunkedArray)
-            else pa.array(values, column.type)
-            for values, column in zip(arrays, schema, strict=True)
-        ],
-        schema=schema,
-    )  # fmt: skip
-
-
-def _invalid(problem: str, text: str) -> str:
-    said = f"the answer: {text}" if text.strip() else "the answer is empty"
-    return f"does not fit the schema: {problem}; {said}"
-
-
-# ------------------------------------------------------------- what may go again
-
-NEVER_AGAIN: Final = frozenset(
-    (
-        "invalid_request_error",
-        "authentication_error",
-        "permission_error",
-        "billing_error",
-        "not_found_error",
-        "request_too_large",
-        UNKNOWN_RESULT,
-    )
-)
-"""Errors that would come back, and results that may have been billed."""
-
-RESULTS_GONE: Final = "results_gone"
-"""Error type of rows that were billed and whose answers the API has deleted. They are
-not sent again by themselves: that would pay for them twice without a word."""
-
-SAME_STATUS: Final[tuple[RetryKind, ...]] = (
-    "expired",
-    "canceled",
-    "missing",
-    "truncated",
-    "refused",
-    "paused",
-    "invalid_answer",
-)
-ERROR_TYPES: Final[tuple[RetryKind, ...]] = (
-    "overloaded_error",
-    "rate_limit_error",
-    "timeout_error",
-)
-
-
-def retry_kind(status: str, error_type: str | None) -> RetryKind | None:
-    """Say under which name of `retry_on` a row may be sent again; `None`: never.
-
-    The API's rule: anything but `invalid_request_error` may be sent again unchanged.
-    So an error type that is not known here counts as `api_error`.
-    """
-    if error_type == RESULTS_GONE:
-        return None
-    for kind in SAME_STATUS:
-        if status == kind:
-            return kind
-    if status != "errored" or error_type is None or error_type in NEVER_AGAIN:
-        return None
-    for kind in ERROR_TYPES:
-        if error_type == kind:
-            return kind
-    return "api_error"
-
-
-def is_credit_message(error: str | None) -> bool:
-    """Whether a row was refused because the organization's credit is used up.
-
-    It comes as an `invalid_request_error` per row.
-    """
-    if error is None:
-        return False
-    kind, _, message = error.partition(":")
-    return kind == "billing_error" or (
-        kind == "invalid_request_error" and "credit balance" in message.lower()
-    )
+    def _piece(self, slots: npt.NDArray[np.int64], columns: list[Any]) -> pa.Table:
+        return part_piece(self._positions[slots], columns, self._answer)

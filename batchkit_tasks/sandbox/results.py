@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from batchkit_tasks.sandbox.answers import output_tokens
 from batchkit_tasks.sandbox.errored import error_result, ordered_error
 from batchkit_tasks.sandbox.messages import message
 from batchkit_tasks.sandbox.prompts import Marker, find_markers, opening_text
@@ -135,24 +136,36 @@ def bare_line(custom_id: bytes, result_type: str) -> bytes:
     )
 
 
-def fixed_line(custom_id: str) -> bytes:
-    """Return the line of the draining mode: the same small answer for all."""
-    return _FIXED_START + custom_id.encode() + _FIXED_END
+class FixedLines:
+    """The lines of the draining mode: a few answers in turn, whatever was asked."""
+
+    def __init__(self, answers: Sequence[str]) -> None:
+        self._ends = [
+            _FIXED_END % (msgspec.json.encode(answer), output_tokens(answer))
+            for answer in answers
+        ]
+
+    def line(self, number: int, custom_id: str) -> bytes:
+        """Return the line of the request of that number in its batch."""
+        end = self._ends[number % len(self._ends)]
+        return b"%b%b%b%012d%b" % (
+            _LINE_START, custom_id.encode(), _FIXED_MIDDLE, number, end,
+        )  # fmt: skip
 
 
-_FIXED_START: Final = b'{"custom_id":"'
+_LINE_START: Final = b'{"custom_id":"'
+_FIXED_MIDDLE: Final = b'","result":{"type":"succeeded","message":{"id":"msg_01sandbox'
 _FIXED_END: Final = (
-    b'","result":{"type":"succeeded","message":{"id":"msg_01sandbox","type":"message",'
-    b'"role":"assistant","model":"claude-haiku-5-5-20261007","content":[{"type":"text",'
-    b'"text":"[sandbox] fixed answer"}],"stop_reason":"end_turn","stop_sequence":null,'
-    b'"stop_details":null,"usage":{"input_tokens":10,"output_tokens":6,'
-    b'"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"cache_creation":'
-    b'{"ephemeral_5m_input_tokens":0,"ephemeral_1h_input_tokens":0},'
+    b'","type":"message","role":"assistant","model":"claude-haiku-5-5-20261007",'
+    b'"content":[{"type":"text","text":%b}],"stop_reason":"end_turn",'
+    b'"stop_sequence":null,"stop_details":null,"usage":{"input_tokens":10,'
+    b'"output_tokens":%d,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,'
+    b'"cache_creation":{"ephemeral_5m_input_tokens":0,"ephemeral_1h_input_tokens":0},'
     b'"service_tier":"batch","inference_geo":"not_available","server_tool_use":null}}}}\n'
 )
 
 
 def custom_id_of(line: bytes) -> bytes:
     """Return the custom_id of one of our own lines, without decoding the line."""
-    start = len(_FIXED_START)
+    start = len(_LINE_START)
     return line[start : line.index(b'"', start)]

@@ -8,7 +8,7 @@ that order. Memory holds one batch's requests at a time.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
@@ -21,10 +21,10 @@ from batchkit_tasks.sandbox.results import (
     MISSING,
     SUCCEEDED,
     TWO_LINES,
+    FixedLines,
     Outcomes,
     bare_line,
     custom_id_of,
-    fixed_line,
 )
 
 
@@ -42,7 +42,9 @@ class Runner:
         self._unfinished: dict[str, Batch] = {}
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="sandbox-runner")
 
-    def resume(self, batch: Batch, *, fixed: bool, keep_requests: bool) -> None:
+    def resume(
+        self, batch: Batch, *, fixed: Sequence[str] | None, keep_requests: bool
+    ) -> None:
         """Take a batch of an earlier sandbox: run it, unless that was done."""
         kinds = self._kinds_path(batch.id)
         if kinds.exists():
@@ -50,7 +52,9 @@ class Runner:
         else:
             self.submit(batch, fixed=fixed, keep_requests=keep_requests)
 
-    def submit(self, batch: Batch, *, fixed: bool, keep_requests: bool) -> None:
+    def submit(
+        self, batch: Batch, *, fixed: Sequence[str] | None, keep_requests: bool
+    ) -> None:
         """Begin to run a batch whose body is on disk; `batch.kinds` is its end."""
         self._unfinished[batch.id] = batch
         self._worker.submit(self._run, batch, fixed, keep_requests)
@@ -92,7 +96,9 @@ class Runner:
             beside.replace(cut)
         return cut
 
-    def _run(self, batch: Batch, fixed: bool, keep_requests: bool) -> None:
+    def _run(
+        self, batch: Batch, fixed: Sequence[str] | None, keep_requests: bool
+    ) -> None:
         try:
             kinds = self._write(batch, fixed)
         except BaseException as error:
@@ -104,22 +110,25 @@ class Runner:
         batch.kinds.set_result(kinds)
         del self._unfinished[batch.id]
 
-    def _write(self, batch: Batch, fixed: bool) -> bytes:
+    def _write(self, batch: Batch, fixed: Sequence[str] | None) -> bytes:
         """Write the result lines, and return their kinds."""
         requests = decode_requests(self.body_path(batch.id).read_bytes())
         kinds = bytearray()
+        drain = FixedLines(fixed) if fixed else None
         with self.whole_path(batch.id).open("wb", buffering=1 << 20) as file:
             for at in completion_order(batch.id, len(requests)):
-                kind, lines = self._end(requests[at], batch, fixed)
+                kind, lines = self._end(at, requests[at], batch, drain)
                 kinds.append(kind)
                 file.write(lines)
                 if self._stopping.is_set():
                     raise StoppedError(batch.id)
         return bytes(kinds)
 
-    def _end(self, request: Request, batch: Batch, fixed: bool) -> tuple[int, bytes]:
-        if fixed:
-            return SUCCEEDED, fixed_line(request.custom_id)
+    def _end(
+        self, number: int, request: Request, batch: Batch, drain: FixedLines | None
+    ) -> tuple[int, bytes]:
+        if drain is not None:
+            return SUCCEEDED, drain.line(number, request.custom_id)
         return self._outcomes.of(request.custom_id, bytes(request.params), batch.rules)
 
 

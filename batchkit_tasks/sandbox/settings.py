@@ -39,7 +39,9 @@ class Settings:
     results_url_base: str | None = None
     """Another host for `results_url`; `None`: the one that was asked."""
     answers: Literal["made_up", "fixed"] = "made_up"
-    """`fixed`: one small answer for all, unchecked: the least work, for benchmarks."""
+    """`fixed`: the same few answers for all, unchecked: the least work, for benchmarks."""
+    fixed_answers: Sequence[str] = ("[sandbox] fixed answer",)
+    """What `fixed` answers, in turn."""
     keep_requests: bool = True
     """Whether the requests' params stay on disk for the ledger."""
     sampling_parameters: Literal["refused", "accepted"] = "refused"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal, TypedDict
 
@@ -21,7 +21,7 @@ from batchkit_tasks.sandbox.validation import Rules
 class RunOptions(TypedDict):
     """How the runner treats each batch."""
 
-    fixed: bool
+    fixed: Sequence[str] | None
     keep_requests: bool
 
 
@@ -52,7 +52,11 @@ class Store:
 
     def _run_options(self) -> RunOptions:
         return {
-            "fixed": self.settings.answers == "fixed",
+            "fixed": (
+                self.settings.fixed_answers
+                if self.settings.answers == "fixed"
+                else None
+            ),
             "keep_requests": self.settings.keep_requests,
         }
 

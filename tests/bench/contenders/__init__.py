@@ -1,0 +1,1 @@
+"""Who takes part: each module has `run(work, meter)`."""
