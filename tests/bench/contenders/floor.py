@@ -11,6 +11,7 @@ from __future__ import annotations
 import http.client
 import json
 import time
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -83,9 +84,8 @@ def create(link: Any, table: pa.Table, start: int) -> str:
     return json.loads(link.getresponse().read())["id"]
 
 
-def split_prompt() -> list[str]:
-    template: str = PROMPT
-    return template.replace("{title}", "{body}").split("{body}")
+def split_prompt() -> Sequence[str]:
+    return [*PROMPT.replace("{title}", "{body}").split("{body}")]
 
 
 def quoted(text: str) -> bytes:
@@ -145,7 +145,9 @@ def write(work: Work, link: Any, batches: list[str], meter: Meter) -> None:
     """Fetch batch after batch and write it beside its rows."""
     schema = output_schema(pq.read_schema(work.source))
     flat: Any = ["response", "_meta.custom_id", "_meta.request_hash"]
-    categories: Any = [n for n in leaf_names(schema) if n not in (*flat, "title", "body")]
+    categories: Any = [
+        n for n in leaf_names(schema) if n not in (*flat, "title", "body")
+    ]
     writer = pq.ParquetWriter(
         work.output, schema, compression="zstd", use_dictionary=categories
     )
