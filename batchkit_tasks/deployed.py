@@ -68,9 +68,22 @@ def run_as_flow(
         advanced=advanced,
         output_pattern=output,
     )
+    if dry_run:
+        return _dry_run(job, credentials, host)
     run_url = tasks.stage_input(job, flow_run_id=str(flow_run.id))
     flow_run.belongs_to(run_url)
     return _run_to_end(run_url, credentials, host)
+
+
+def _dry_run(
+    job: Job, credentials: AnthropicCredentials, host: FlowHost
+) -> dict[str, Any]:
+    from batchkit_tasks.dry_run import lines
+
+    summary = tasks.dry_run(job, credentials)
+    for line in lines(summary):
+        host.log(line)
+    return summary.as_dict()
 
 
 def _run_to_end(

@@ -241,7 +241,7 @@ def _prices(
     prompt = round(prompts / max(requests, 1))
 
     def total(rates: Any) -> float:
-        return round((prompts * rates.input + answers * rates.output) / 1_000_000, 6)
+        return round((prompts * rates.input + answers * rates.output) / 1_000_000, 9)
 
     return total(price.batch_rates(prompt)), total(price.standard_rates(prompt))
 
@@ -265,4 +265,4 @@ def _estimate_alike(
 def _sum(prices: Iterable[float | None]) -> float | None:
     """The total; None as soon as one is not known."""
     total = add(prices)
-    return None if total is None else round(total, 6)
+    return None if total is None else round(total, 9)

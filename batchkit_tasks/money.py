@@ -43,6 +43,12 @@ def kept_estimate(run: RunDir) -> Estimate | None:
     return run.kept(ESTIMATE, Estimate)
 
 
+def shown(estimate: Estimate) -> dict[str, Any]:
+    """An estimate as plain values, for summaries."""
+    kept = estimate.as_dict()
+    return {name: kept[name] for name in kept if name not in ("rate", "prompts")}
+
+
 def in_words(estimate: Estimate) -> list[str]:
     """An estimate as lines of a log."""
     lines = [*estimate.notes, _rows_in_words(estimate)]

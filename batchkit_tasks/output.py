@@ -110,7 +110,7 @@ def write_table(
     ):
         for start in range(0, rows.num_rows, size):
             stop = min(start + size, rows.num_rows)
-            sources = _Sources(parts, read, shared.read)
+            sources = _Sources(parts, read, shared.read, counts)
             answers = _answers(fates.read(start, stop), sources, start, stop)
             _check_none_lost(answers, start, to_url)
             table = rows.read(start, stop, own.names)
@@ -139,6 +139,7 @@ class _Sources:
     parts: Parts
     read: Callable[[Positions], pa.Table]
     read_shared: Callable[[Positions], pa.Table]
+    counts: OutputCounts
 
 
 def _answers(fates: pa.Table, sources: _Sources, start: int, stop: int) -> pa.Table:
@@ -176,8 +177,9 @@ def _read(sources: _Sources, targets: Positions, follows: Positions) -> pa.Table
     if not len(follows):
         return sources.read(targets)
     own = np.setdiff1d(np.arange(len(targets)), follows, assume_unique=True)
-    copies = _at_no_cost(sources.read_shared(targets[follows]))
-    pieces = pa.concat_tables([sources.read(targets[own]), copies])
+    copies = sources.read_shared(targets[follows])
+    sources.counts.shared_usd += pc.sum(copies.column(COST_FIELD.name)).as_py() or 0.0
+    pieces = pa.concat_tables([sources.read(targets[own]), _at_no_cost(copies)])
     return in_order(pieces, np.concatenate([own, follows]))
 
 

@@ -39,6 +39,8 @@ class OutputCounts:
     """Of the rows whose price is known."""
     unpriced: int = 0
     """Rows that used tokens at a price that is not known."""
+    shared_usd: float = 0.0
+    """What rows that share another's answer would have cost besides."""
 
     @property
     def sent(self) -> int:

@@ -195,9 +195,22 @@ def _run_url(
     key = run_key(job, source)
     if job.advanced.reuse == "nothing":
         key = f"{key}-{(flow_run_id or uuid.uuid4().hex)[:8]}"
-    name = job.output.rstrip("/").rpartition("/")[2]
-    home = folder or storage.join(storage.parent(job.output), "_batchkit")
-    return _not_over(storage.join(home, name, key))
+    home = folder or _home(job)
+    return _not_over(storage.join(home, _output_name(job), key))
+
+
+def run_directory(job: Job, source: Source) -> str:
+    """Where a job over this table is kept, if it was started; without `reuse` never."""
+    url = storage.join(_home(job), _output_name(job), run_key(job, source))
+    return _not_over(url)
+
+
+def _home(job: Job) -> str:
+    return storage.join(storage.parent(job.output), "_batchkit")
+
+
+def _output_name(job: Job) -> str:
+    return job.output.rstrip("/").rpartition("/")[2]
 
 
 def _not_over(url: str) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from batchkit_tasks import dry_run as dry_runs
 from batchkit_tasks import patience
 from batchkit_tasks.api import Api
 from batchkit_tasks.canceling import cancel_batches
@@ -97,6 +98,16 @@ def estimate_cost(run: str, credentials: AnthropicCredentials) -> Estimate:
     """
     with Api(credentials) as api:
         return estimate_once(Run(run), api)
+
+
+def dry_run(job: Job, credentials: AnthropicCredentials) -> RunSummary:
+    """Say what a run would send and cost; nothing is sent or left behind.
+
+    Raises:
+        InputError: Something about the source, prompt, answer or output cannot work.
+        KeyRefusedError: The API does not accept the key.
+    """
+    return dry_runs.dry_run(job, credentials)
 
 
 def plan_rerun(run: str) -> list[int]:

@@ -66,6 +66,10 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What each collected batch came to, failed attempts included."""
     other_tiers: dict[str, int] = {}
     """Rows that were not run at batch priority, by service tier; should be empty."""
+    estimate: dict[str, Any] = {}
+    """What the first round was expected to cost, before it was sent."""
+    prompts: tuple[str, ...] = ()
+    """The first rendered prompts; of a dry run only."""
 
     @property
     def succeeded(self) -> int:
@@ -83,7 +87,13 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.to_builtins(self)
 
 
-def in_words(by_status: Mapping[str, int], cost_usd: float | None) -> str:
+def in_words(
+    by_status: Mapping[str, int],
+    cost_usd: float | None,
+    *,
+    equal: int = 0,
+    reused: int = 0,
+) -> str:
     """A run's end in one sentence, for states and logs."""
     rows = sum(by_status.values())
     good = by_status.get("succeeded", 0)
@@ -94,6 +104,9 @@ def in_words(by_status: Mapping[str, int], cost_usd: float | None) -> str:
     )
     message = f"{good:,} of {rows:,} rows succeeded"
     message += f", {others}" if others else ""
+    shared = ((equal, "share an equal row's answer"), (reused, "reuse an earlier one"))
+    for count, what in shared:
+        message += f"; {count:,} {what}" if count else ""
     return message + ("" if cost_usd is None else f"; ${cost_usd:,.2f}")
 
 

@@ -94,6 +94,19 @@ def estimate_cost(run: str, credentials: AnthropicCredentials) -> Estimate:
     return steps.estimate_cost(run, credentials)
 
 
+@task(task_run_name=_named("dry run of"), **_OURS)
+def dry_run(job: Job, credentials: AnthropicCredentials) -> RunSummary:
+    """Say what a run would send and cost; nothing is sent or left behind.
+
+    Raises:
+        InputError: Something about the source, prompt, answer or output cannot work.
+        KeyRefusedError: The API does not accept the key.
+    """
+    from batchkit_tasks import steps
+
+    return steps.dry_run(job, credentials)
+
+
 @task(task_run_name="look for rows to send again", **_OURS)
 def plan_rerun(run: str) -> list[int]:
     """Cut the failed rows that are worth another attempt into new chunks.

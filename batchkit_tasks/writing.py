@@ -5,6 +5,7 @@ from __future__ import annotations
 from batchkit_tasks import storage
 from batchkit_tasks.accounts import Accounts, BatchAccount, accounts_of
 from batchkit_tasks.engine import Run
+from batchkit_tasks.money import kept_estimate, shown
 from batchkit_tasks.output import failed_rows_url, write_table
 from batchkit_tasks.output_counts import OutputCounts
 from batchkit_tasks.parts import Parts
@@ -48,6 +49,7 @@ def sum_up(run: Run, counts: OutputCounts, accounts: Accounts) -> RunSummary:
     first = rounds[0]
     by_status = dict(counts.by_status)
     tokens = accounts.tokens
+    estimate = kept_estimate(run.dir)
     return RunSummary(
         output=run.job.output,
         failed_output=failed_rows_url(run.job.output)
@@ -62,13 +64,20 @@ def sum_up(run: Run, counts: OutputCounts, accounts: Accounts) -> RunSummary:
         input_tokens=tokens["input_tokens"],
         output_tokens=tokens["output_tokens"],
         cost_usd=accounts.cost_usd,
-        message=in_words(by_status, accounts.cost_usd),
+        message=in_words(
+            by_status,
+            accounts.cost_usd,
+            equal=first.duplicates,
+            reused=first.reused,
+        ),
         requests=sum(chunk.requests for chunk in first.chunks),
         duplicates=first.duplicates,
+        duplicates_saved_usd=None if accounts.unpriced else counts.shared_usd,
         reused=first.reused,
         unpriced=accounts.unpriced,
         batch_costs=tuple(map(_batch_cost, accounts.batches)),
         other_tiers=accounts.other_tiers,
+        estimate=shown(estimate) if estimate else {},
     )
 
 

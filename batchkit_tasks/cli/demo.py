@@ -90,8 +90,9 @@ def _live(console: Console, output: str) -> None:
     from batchkit_tasks.cli.screen import say
 
     with _own_prefect():
-        from batchkit_tasks.cli.estimate import estimate_job, print_price
+        from batchkit_tasks.cli.estimate import print_price
         from batchkit_tasks.credentials import AnthropicCredentials
+        from batchkit_tasks.dry_run import estimate_job
 
         credentials = AnthropicCredentials.from_env()
         job = _write_table(console, Path("demo"), output, check_every_seconds=30)

@@ -9,7 +9,6 @@ from batchkit_tasks.cli.options import Flag, JobOptions
 if TYPE_CHECKING:
     from batchkit_tasks.credentials import AnthropicCredentials
     from batchkit_tasks.estimating import Estimate
-    from batchkit_tasks.parameters import Job
 
 
 def estimate(
@@ -43,6 +42,7 @@ def estimate(
 def show_estimate(source: str, options: JobOptions, *, json: bool) -> int:
     """Estimate a job and print it."""
     from batchkit_tasks.cli.screen import print_json
+    from batchkit_tasks.dry_run import estimate_job
 
     job = options.job(source, dry_run=True)
     found = estimate_job(job, _credentials())
@@ -52,23 +52,6 @@ def show_estimate(source: str, options: JobOptions, *, json: bool) -> int:
         print_prompts(found)
         print_price(found)
     return 0
-
-
-def estimate_job(job: Job, credentials: AnthropicCredentials | None) -> Estimate:
-    """Plan a job in a folder that is thrown away, and estimate it."""
-    import tempfile
-
-    from batchkit_tasks.api import Api
-    from batchkit_tasks.engine import Run
-    from batchkit_tasks.estimating import estimate_run
-    from batchkit_tasks.planning import open_run
-
-    with tempfile.TemporaryDirectory(prefix="batchkit-estimate-") as folder:
-        run = Run(open_run(job, folder=folder))
-        if credentials is None:
-            return estimate_run(run, None)
-        with Api(credentials) as api:
-            return estimate_run(run, api)
 
 
 def print_prompts(found: Estimate) -> None:
@@ -115,14 +98,22 @@ def print_price(found: Estimate) -> None:
         if found.counted
         else f"Input tokens are guessed from bytes: {found.note}."
     )
-    say(console, f"{how} How long answers get is a guess.", style="dim")
+    answers = (
+        "Answers are taken to be as long as earlier ones."
+        if found.from_earlier_answers
+        else "How long answers get is a guess."
+    )
+    say(console, f"{how} {answers}", style="dim")
+    for note in found.notes:
+        say(console, note, style="dim")
 
 
 def _rows_in_words(found: Estimate) -> str:
     batches = "message batch" if found.batches == 1 else "message batches"
     text = f"{found.requests:,} rows in {found.batches:,} {batches}, {found.model}"
-    unsent = ", ".join(f"{count:,} {status}" for status, count in found.unsent.items())
-    return f"{text} ({unsent})" if unsent else text
+    others = {"equal": found.duplicates, "reused": found.reused, **found.unsent}
+    more = ", ".join(f"{count:,} {what}" for what, count in others.items() if count)
+    return f"{text} ({more})" if more else text
 
 
 def _credentials() -> AnthropicCredentials | None:

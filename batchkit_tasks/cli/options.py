@@ -151,6 +151,7 @@ class JobOptions:
             budget_usd=_at_least_0("--budget-usd", self.budget_usd),
             dry_run=dry_run,
             advanced=self._advanced(),
+            output_pattern=_absolute(self.output),
         )
 
     def _prompt(self) -> str:

@@ -84,7 +84,7 @@ def test_an_unknown_price_is_above_every_budget(
     unpriced = unpriced.model_copy(update={"model": "claude-nobody-9"})
 
     with pytest.raises(
-        BudgetError, match="unknown price .none is known for claude-nob"
+        BudgetError, match=r"unknown price .none is known for claude-nob"
     ):
         run_job(unpriced, sandbox.url)
 
