@@ -187,6 +187,7 @@ def _show(console: Console, summary: RunSummary, *, made_up: bool) -> None:
 
     from batchkit_tasks.cli.demo_packages import first_rows
     from batchkit_tasks.cli.screen import dollars, say
+    from batchkit_tasks.summary import in_words
 
     price = dollars(summary.cost_usd)
     paid = f"it would have cost {price}" if made_up else f"it cost {price}"
