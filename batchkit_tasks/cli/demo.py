@@ -191,9 +191,7 @@ def _show(console: Console, summary: RunSummary, *, made_up: bool) -> None:
 
     price = dollars(summary.cost_usd)
     paid = f"it would have cost {price}" if made_up else f"it cost {price}"
-    _step(
-        console, f"{summary.succeeded:,} of {summary.rows:,} rows succeeded; {paid}\n"
-    )
+    _step(console, f"{in_words(summary.by_status, None)}; {paid}\n")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=True)
     heads, rows = first_rows(summary.output, SHOWN_ROWS)
     for head in heads:
