@@ -9,14 +9,19 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from prefect.exceptions import Pause
 from prefect.logging import get_run_logger
+from prefect.states import Completed
 
-from batchkit_tasks import looking, suspension, tasks
+from batchkit_tasks import events, looking, suspension, tasks
 from batchkit_tasks.credentials import AnthropicCredentials
 from batchkit_tasks.flow_run import RUN_LABEL, FlowRun
+from batchkit_tasks.naming import run_name
 from batchkit_tasks.parameters import Advanced, Answer, Job
+from batchkit_tasks.report_artifact import LiveReport
+from batchkit_tasks.run_dir import RunDir
 from batchkit_tasks.stopping import go_on
 
 if TYPE_CHECKING:
@@ -53,6 +58,7 @@ def run_as_flow(
     run_url = flow_run.label(RUN_LABEL)
     host = FlowHost(flow_run, tasks, is_first_process=run_url is None)
     if run_url is not None:
+        host.report = LiveReport.of(flow_run, run_url)
         ended = host.look_first(run_url, credentials)
         return _run_to_end(run_url, credentials, host, ended)
     flow_run.refuse_cancel_new()
@@ -72,6 +78,7 @@ def run_as_flow(
         return _dry_run(job, credentials, host)
     run_url = tasks.stage_input(job, flow_run_id=str(flow_run.id))
     flow_run.belongs_to(run_url)
+    host.report = LiveReport.of(flow_run, run_url)
     return _run_to_end(run_url, credentials, host)
 
 
@@ -95,7 +102,12 @@ def _run_to_end(
     go_on(run_url)
     from batchkit_tasks import pipeline
 
-    return pipeline.run_to_end(run_url, credentials, host, ended).as_dict()
+    assert host.report is not None
+    summary = host.report.to_the_end(
+        lambda: pipeline.run_to_end(run_url, credentials, host, ended)
+    )
+    # As a state, so that the run's page says what it came to; callers get the data.
+    return cast(Any, Completed(message=summary.message, data=summary.as_dict()))
 
 
 @dataclass(slots=True)
@@ -107,6 +119,8 @@ class FlowHost:
     is_first_process: bool = True
     """Whether this run has not said yet what it is about to do."""
     holds_process: bool = field(default_factory=lambda: not suspension.can_suspend())
+    report: LiveReport | None = None
+    """What the run's page shows, once there is a run directory."""
 
     def look_first(
         self, run_url: str, credentials: AnthropicCredentials
@@ -122,16 +136,20 @@ class FlowHost:
         if self.holds_process or not looking.only_waits(run_url):
             return ()
         look = self.steps.poll_batches(run_url, credentials)
+        if self.report is not None:
+            self.report.looked(look, more_to_come=True)
         if not look.ended:
             # What has not changed since the last look is no news: the state says it.
             if look.unanswered:
                 get_run_logger().warning(look.message)
+            self._reported(look.next_look_at, look.message)
             suspension.suspend_until(look.next_look_at, look.message)
         return look.ended
 
     def wait(self, until: datetime, message: str) -> None:
         """Suspend until then, or sleep where the run cannot be suspended."""
         self.log(message)
+        self._reported(until, message)
         if not self.holds_process:
             suspension.suspend_until(until, message)
         time.sleep(max(0.0, (until - datetime.now(UTC)).total_seconds()))
@@ -140,13 +158,23 @@ class FlowHost:
         """Suspend until a person resumes; do nothing where that cannot be."""
         if not self.holds_process:
             self.log(message)
+            if self.report is not None:
+                self.report.asking(message)
             suspension.suspend_for_person(message)
 
     def ask(self, run_url: str, question: Question) -> bool:
         """Ask about the budget in the form of *Resume*; nobody is asked elsewhere."""
-        from batchkit_tasks.asking import ask_about_budget
+        from batchkit_tasks.asking import ask_about_budget, state_message
 
-        return not self.holds_process and ask_about_budget(run_url, question)
+        if self.holds_process:
+            return False
+        try:
+            return ask_about_budget(run_url, question)
+        except Pause:  # the question is put, and nobody has answered yet
+            if self.report is not None:
+                self.report.asking(state_message(question))
+            events.budget_asked(run_url, question)
+            raise
 
     def log(self, message: str) -> None:
         """Write to the flow run's log."""
@@ -154,22 +182,38 @@ class FlowHost:
 
     def planned(self, round_: Round, rows: int) -> None:
         """Say once what is sent, and how this run will wait."""
+        if self.report is not None:
+            self.report.planned()
         if not self.is_first_process:
             return
         self.is_first_process = False
-        sent = sum(chunk.requests for chunk in round_.chunks)
+        self._name(rows)
         self.log(
-            f"{sent:,} of {rows:,} rows go to Anthropic in {len(round_.chunks):,} "
-            "message batches."
+            "This run has no deployment of its own, so it waits in its process; a "
+            "deployed run gives its process back."
+            if self.holds_process
+            else "Nothing need be done: this run gives its process back while Anthropic "
+            "works (usually under an hour, at most 24) and wakes by itself. Progress and "
+            "result: the report under Artifacts."
         )
-        if self.holds_process:
-            self.log(
-                "This run has no deployment of its own, so it waits in its process; a "
-                "deployed run gives its process back."
-            )
 
     def looked(self, look: Look) -> None:
-        """Nothing to show between the lines of the log."""
+        """Show it in the report."""
+        if self.report is not None:
+            self.report.looked(look)
 
     def collected(self, chunk: int, rows: int) -> None:
-        """The log has a line for it."""
+        """Show it in the report; the log has a line for it."""
+        if self.report is not None:
+            self.report.progressed()
+
+    def _reported(self, until: datetime, message: str) -> None:
+        if self.report is not None:
+            self.report.waiting(until, message)
+
+    def _name(self, rows: int) -> None:
+        """Give the flow run a name that says what it works on."""
+        plan = RunDir(self.report.run_url).plan() if self.report else None
+        if plan is not None:
+            name = run_name(plan.source.url, rows, str(plan.job["model"]))
+            self.flow_run.rename(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from typing import Final
+from typing import Any, Final
 
 from batchkit_tasks.errors import ParameterError
 
@@ -48,11 +48,21 @@ def run_name(source: str, rows: int, model: str) -> str:
     return f"{name}: {rows:,} rows, {model.removeprefix('claude-')}"
 
 
-AUTOMATIC_NAME: Final = re.compile(r"^[a-z]+\d*(-[a-z]+)+\d*$", re.IGNORECASE)
-"""Names that Prefect and its two interfaces make up: `tau3-gauss-expanse`,
-`Intelligent-Gnat`, `wise-otter`."""
+FROM_A_PAGE: Final = re.compile(r"^([A-Z][a-z]+(-[A-Za-z]+)+|[a-z]+\d+(-[a-z]+)+)$")
+"""Names that Prefect's two interfaces make up: `Intelligent-Gnat`, `tau3-gauss-expanse`."""
 
 
 def is_automatic(name: str) -> bool:
     """Whether nobody chose this name."""
-    return AUTOMATIC_NAME.match(name) is not None
+    return FROM_A_PAGE.match(name) is not None or _is_from_server(name)
+
+
+def _is_from_server(name: str) -> bool:
+    """Whether it is made of two words of the list that Prefect's server takes names
+    from, such as `wise-otter`: a name such as `reviews-daily` was chosen by a person."""
+    from coolname.data import config  # comes with Prefect
+
+    parts = name.split("-")
+    lists: list[Any] = [kind.get("words", ()) for kind in config.values()]
+    known = {word for words in lists for word in words}
+    return len(parts) == 2 and known.issuperset(parts)

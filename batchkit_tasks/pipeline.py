@@ -305,7 +305,7 @@ class _Round:
             if sent.batch_id is None and sent.again_at is not None:
                 self.not_before[number] = sent
             elif sent.batch_id is not None:
-                self.host.log(f"Batch {number + 1} is at Anthropic: {sent.batch_id}")
+                self.host.log(self._sent_in_words(number, sent.batch_id))
         for number, part in _finished(self.collecting):
             self.ended.discard(number)
             if part is None:
@@ -313,6 +313,14 @@ class _Round:
                 continue
             self.host.collected(number, part.rows)
             self.host.log(_collected_in_words(number, part))
+
+    def _sent_in_words(self, number: int, batch_id: str) -> str:
+        chunks = [chunk for round_ in self.run.rounds() for chunk in round_.chunks]
+        rows = sum(chunk.requests for chunk in chunks if chunk.number == number)
+        return (
+            f"Batch {number + 1} of {len(chunks):,} is at Anthropic: {rows:,} rows, "
+            f"{batch_id}"
+        )
 
     # ------------------------------------------------------------------ stopping
 
@@ -395,7 +403,8 @@ def _finished(futures: dict[int, Future[Any]]) -> list[tuple[int, Any]]:
 
 
 def _collected_in_words(number: int, part: CollectedPart) -> str:
-    counts = ", ".join(f"{n:,} {s}" for s, n in sorted(part.by_status.items()))
+    by_count = sorted(part.by_status.items(), key=lambda kind: -kind[1])
+    counts = ", ".join(f"{rows:,} {status}" for status, rows in by_count)
     message = f"Batch {number + 1} is collected: {part.rows:,} rows, {counts}."
     odd = [
         f"{count:,} {what}"

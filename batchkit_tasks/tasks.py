@@ -17,6 +17,9 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import task_run
 
+from batchkit_tasks import events
+from batchkit_tasks.run_dir import RunDir
+
 if TYPE_CHECKING:
     from batchkit_tasks.collecting import CollectedPart
     from batchkit_tasks.credentials import AnthropicCredentials
@@ -40,9 +43,14 @@ def _named(verb: str) -> Any:
         given = task_run.get_parameters()
         if "job" in given:
             return f"{verb} {_file_name(given['job'].source)}"
-        return f"{verb} {given['chunk'] + 1}"
+        return f"{verb} {given['chunk'] + 1} of {_batches(given['run'])}"
 
     return name
+
+
+def _batches(run: str) -> int:
+    """How many batches a run has by now."""
+    return sum(len(round_.chunks) for round_ in RunDir(run).rounds())
 
 
 @task(task_run_name=_named("read"), **_OURS)
@@ -138,7 +146,10 @@ def submit_chunk(run: str, chunk: int, credentials: AnthropicCredentials) -> Sen
     """
     from batchkit_tasks import steps
 
-    return steps.submit_chunk(run, chunk, credentials)
+    sent = steps.submit_chunk(run, chunk, credentials)
+    if sent.batch_id is not None:
+        events.batch_submitted(run, chunk, sent.batch_id)
+    return sent
 
 
 @task(task_run_name="wait for batches", **_OURS)
@@ -157,7 +168,12 @@ def poll_batches(
     """
     from batchkit_tasks import looking
 
-    return looking.poll_batches(run, credentials, hold=hold, **options)
+    look = looking.poll_batches(run, credentials, hold=hold, **options)
+    if look.ended:
+        for chunk, record in looking.open_batches(RunDir(run)).items():
+            if chunk in look.ended:
+                events.batch_ended(run, chunk, record.batch_id)
+    return look
 
 
 @task(task_run_name=_named("collect batch"), **_OURS)
@@ -178,7 +194,10 @@ def collect_batch(
     """
     from batchkit_tasks import steps
 
-    return steps.collect_batch(run, chunk, credentials)
+    part = steps.collect_batch(run, chunk, credentials)
+    if part is not None:
+        events.batch_collected(run, part)
+    return part
 
 
 @task(task_run_name="write output", **_OURS)
@@ -196,7 +215,9 @@ def write_output(run: str, absent_status: str = "", reason: str = "") -> RunSumm
     """
     from batchkit_tasks import steps
 
-    return steps.write_output(run, absent_status, reason)
+    summary = steps.write_output(run, absent_status, reason)
+    events.run_written(summary)
+    return summary
 
 
 @task(task_run_name="cancel batches", **_OURS)
@@ -211,4 +232,7 @@ def cancel_batches(run: str, credentials: AnthropicCredentials) -> list[str]:
     """
     from batchkit_tasks import steps
 
-    return steps.cancel_batches(run, credentials)
+    canceling = steps.cancel_batches(run, credentials)
+    for batch_id in canceling:
+        events.batch_canceled(run, batch_id)
+    return canceling
