@@ -124,9 +124,9 @@ class LiveReport:
         """The run has failed; what it has written is in the report all the same."""
         self._end("failed", why, None)
 
-    def canceled(self, why: str, summary: RunSummary | None = None) -> None:
-        """The run was canceled; with a summary, what had finished is written."""
-        self._end("canceled", why, summary)
+    def canceled(self, why: str) -> None:
+        """The run was canceled, and what had finished is kept."""
+        self._end("canceled", why, None)
 
     # --------------------------------------------------------------------- facts
 
@@ -233,6 +233,15 @@ class LiveReport:
             if said != self._said:
                 self._said = said
                 self.warn(said)
+
+
+def report_canceled(run_url: str, flow_run_id: Any, reason: str) -> None:
+    """Close the report of a flow run that has no process any more."""
+    live = LiveReport(run_url, flow_run_id, lambda: None)
+    live.canceled(
+        f"{reason[:1].upper()}{reason[1:]}: its message batches are canceled; what had "
+        "finished is kept and billed, the rest is not."
+    )
 
 
 def _covers(facts: ReportFacts, look: Look) -> bool:

@@ -40,18 +40,22 @@ def has_open_ends(run: str) -> bool:
     )
 
 
-def stop(run: str, credentials: AnthropicCredentials, *, by: str) -> None:
+def stop(run: str, credentials: AnthropicCredentials, *, by: str) -> list[str]:
     """Let nothing more be sent for a run, and cancel what is still running.
+
+    Returns:
+        The ids of the batches that are canceling now.
 
     Raises:
         KeyRefusedError: The key cannot cancel the batches; they go on.
     """
     if read_stop(run) is None:
         write_stop(run, Stopped(by=by, at=datetime.now(UTC)))
-    if has_open_ends(run):
-        from batchkit_tasks import steps
+    if not has_open_ends(run):
+        return []
+    from batchkit_tasks import steps
 
-        steps.cancel_batches(run, credentials)
+    return steps.cancel_batches(run, credentials)
 
 
 def settle(run: str, credentials: AnthropicCredentials, *, reason: str) -> bool:

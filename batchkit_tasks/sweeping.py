@@ -26,8 +26,9 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.logging.loggers import flow_run_logger
 
-from batchkit_tasks import looking, settling, suspension
+from batchkit_tasks import events, looking, settling, suspension
 from batchkit_tasks.api import Api, Later
+from batchkit_tasks.report_artifact import report_canceled
 from batchkit_tasks.run_dir import RunDir
 from batchkit_tasks.tracking import Tracked, Tracker
 
@@ -213,7 +214,8 @@ class Sweep:
 
     def _stop(self, run: Tracked) -> tuple[Tracked, AnthropicCredentials]:
         credentials = self.tracker.credentials_of(run)
-        settling.stop(run.run, credentials, by=run.name)
+        for batch_id in settling.stop(run.run, credentials, by=run.name):
+            events.batch_canceled(run.run, batch_id)
         return run, credentials
 
     def _try_settle(self, run: Tracked, credentials: AnthropicCredentials) -> bool:
@@ -225,6 +227,7 @@ class Sweep:
             if done:
                 self.log(f"{run.name}: its batches are canceled, its results kept.")
                 self.swept.cleaned_up.append(run.name)
+                report_canceled(run.run, run.id, reason)
                 self._settled(run)
             return done
 
