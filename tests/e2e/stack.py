@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -14,8 +16,18 @@ from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateName,
+)
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from batchkit_tasks import AnthropicCredentials
 from tests.e2e.processes import (
     ROOT,
     Program,
@@ -29,17 +41,20 @@ from tests.e2e.processes import (
 
 POOL = "batchkit"
 DEPLOYMENT = "batch-table/batch-table"
-KEY = "sk-ant-sandbox-e2e"
+NIGHTLY = "batch-table/nightly"
+SWEEP = "batch-sweep/sweep"
 
 
 class SandboxProgram(Program):
     """The sandbox in its own process, ordered about over HTTP."""
 
-    def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, env: Mapping[str, str], name: str = "sandbox"
+    ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         command = python("-m", "batchkit_tasks.sandbox", "--port", str(self.port))
-        super().__init__("sandbox", command, env, folder)
+        super().__init__(name, command, env, folder)
 
     def start(self) -> None:
         """Start it, with batches that run until they are told to end."""
@@ -53,12 +68,21 @@ class SandboxProgram(Program):
         answer.raise_for_status()
         return answer.json()
 
-    def batches(self, key: str) -> list[dict[str, Any]]:
-        """What was bought with a key, oldest first."""
+    def clear_faults(self) -> None:
+        """Take back the faults that were ordered."""
+        httpx.delete(f"{self.url}/sandbox/faults", timeout=60).raise_for_status()
+
+    def batches(self) -> list[dict[str, Any]]:
+        """What was bought, oldest first."""
         answer = httpx.get(f"{self.url}/sandbox/ledger", timeout=60)
         answer.raise_for_status()
-        found = [b for b in answer.json()["batches"] if b["key"][-4:] == key[-4:]]
-        return sorted(found, key=lambda batch: batch["created_at"])
+        return sorted(answer.json()["batches"], key=lambda batch: batch["created_at"])
+
+    def calls(self) -> list[dict[str, Any]]:
+        """The last calls, of every kind."""
+        answer = httpx.get(f"{self.url}/sandbox/calls", timeout=60)
+        answer.raise_for_status()
+        return answer.json()["calls"]
 
     def end(self, batch: Mapping[str, Any]) -> None:
         """Let a batch end."""
@@ -66,9 +90,12 @@ class SandboxProgram(Program):
 
 
 class Stack(AbstractContextManager["Stack"]):
-    """Server, worker and sandbox; everything is killed at the end."""
+    """Server and worker, and sandboxes as asked for; all are killed at the end.
 
-    def __init__(self, folder: Path, *, worker_limit: int | None = None) -> None:
+    May be used from several threads.
+    """
+
+    def __init__(self, folder: Path, *, worker_limit: int = 8, **env: str) -> None:
         self.folder = folder
         self.port = free_port()
         self.ui = f"http://127.0.0.1:{self.port}"
@@ -85,27 +112,43 @@ class Stack(AbstractContextManager["Stack"]):
             "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
             "PREFECT_WORKER_QUERY_SECONDS": "2",
             "PREFECT_WORKER_PREFETCH_SECONDS": "2",
+            # Longer than a process needs to exit, and the worker fetches 2 s ahead.
+            "BATCHKIT_SHORTEST_SUSPENSION_SECONDS": "15",
+            # The sandbox lists what it accepted at once, and answers at once.
+            "BATCHKIT_PROPAGATION_GRACE_SECONDS": "5",
+            "BATCHKIT_ANSWER_TO_CREATE_SECONDS": "30",
+            **env,
         }
-        self.sandbox = SandboxProgram(folder, self.env)
+        self._own = threading.local()
+        self._open = ExitStack()
+        self._sandboxes: list[SandboxProgram] = []
         self.server = Program(
             "server",
             prefect("server", "start", "--host", "127.0.0.1", "--port", str(self.port)),
             self.env,
             folder,
         )
-        limit = ["--limit", str(worker_limit)] if worker_limit else []
         self.worker = Program(
             "worker",
-            prefect("worker", "start", "--pool", POOL, "--type", "process", *limit),
+            prefect(
+                "worker",
+                "start",
+                "--pool",
+                POOL,
+                "--type",
+                "process",
+                "--limit",
+                str(worker_limit),
+            ),
             self.env,
             folder,
         )
-        self._client: SyncPrefectClient | None = None
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.sandbox.start()
         self.start_server()
+        self.deploy()
+        self.worker.start()
         return self
 
     def __exit__(
@@ -114,8 +157,9 @@ class Stack(AbstractContextManager["Stack"]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for program in (self.worker, self.server, self.sandbox):
+        for program in (self.worker, self.server, *self._sandboxes):
             program.kill()
+        self._open.close()
 
     def start_server(self) -> None:
         """Start the server and wait until it answers."""
@@ -129,9 +173,42 @@ class Stack(AbstractContextManager["Stack"]):
     @property
     def client(self) -> SyncPrefectClient:
         """Prefect's own client for this server."""
-        if self._client is None:
-            self._client = SyncPrefectClient(self.api)
-        return self._client
+        client: SyncPrefectClient | None = getattr(self._own, "client", None)
+        if client is None:
+            client = self._own.client = SyncPrefectClient(self.api)
+            self._open.enter_context(client)
+        return client
+
+    def deploy(self) -> subprocess.CompletedProcess[str]:
+        """Run `deployments/deploy.py`, as a person does; the sweep is paused after it."""
+        done = subprocess.run(
+            python(str(ROOT / "deployments" / "deploy.py")),
+            env={**self.env, "ANTHROPIC_API_KEY": "sk-ant-nobody-uses-this"},
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        if done.returncode == 0:
+            sweep = self.client.read_deployment_by_name(SWEEP)
+            self.client.pause_deployment(sweep.id)
+        return done
+
+    def new_sandbox(self, name: str) -> SandboxProgram:
+        """Start a sandbox of one's own, whose batches end when they are told to."""
+        sandbox = SandboxProgram(self.folder, self.env, f"sandbox-{name}")
+        self._sandboxes.append(sandbox)
+        sandbox.start()
+        return sandbox
+
+    def credentials(self, name: str, sandbox: SandboxProgram) -> dict[str, Any]:
+        """Save a credentials block for a sandbox; a parameter that refers to it."""
+        with temporary_settings({PREFECT_API_URL: self.api}):
+            block = AnthropicCredentials.model_validate(
+                {"api_key": f"sk-ant-{name}", "base_url": sandbox.url}
+            )
+            block_id = block.save(name, overwrite=True)
+        return {"$ref": {"block_document_id": str(block_id)}}
 
     # ------------------------------------------------------------------- runs
 
@@ -164,6 +241,48 @@ class Stack(AbstractContextManager["Stack"]):
         states = self.client.read_flow_run_states(run)
         ordered = sorted(states, key=lambda state: state.timestamp)
         return [state.name or state.type.value for state in ordered]
+
+    def task_runs(self, run: UUID) -> list[str]:
+        """The names of a run's task runs."""
+        wanted = FlowRunFilter(id=FlowRunFilterId(any_=[run]))
+        return [
+            task.name for task in self.client.read_task_runs(flow_run_filter=wanted)
+        ]
+
+    def slots_in_use(self, deployment: str) -> int:
+        """How many runs hold a slot of a deployment's concurrency limit."""
+        found = self.client.read_deployment_by_name(deployment).global_concurrency_limit
+        assert found is not None
+        return found.active_slots
+
+    def schedule(self, parameters: Mapping[str, Any], cron: str) -> UUID:
+        """Give a deployment a schedule; return the first run that it makes."""
+        deployment = self.client.read_deployment_by_name(DEPLOYMENT)
+        answer = httpx.post(
+            f"{self.api}/deployments/{deployment.id}/schedules",
+            json=[
+                {
+                    "schedule": {"cron": cron, "timezone": "UTC"},
+                    "active": True,
+                    "parameters": dict(parameters),
+                }
+            ],
+            timeout=60,
+        )
+        answer.raise_for_status()
+        wanted = FlowRunFilter(
+            deployment_id=FlowRunFilterDeploymentId(any_=[deployment.id]),
+            state=FlowRunFilterState(name=FlowRunFilterStateName(any_=["Scheduled"])),
+        )
+
+        def first() -> UUID | None:
+            found = self.client.read_flow_runs(
+                flow_run_filter=wanted, sort=FlowRunSort.EXPECTED_START_TIME_ASC
+            )
+            made = [run for run in found if run.auto_scheduled]
+            return made[0].id if made else None
+
+        return wait_for(first, description="the scheduler makes a run")
 
     def log_lines(self, run: UUID) -> list[str]:
         """The log of a run, as its page shows it."""

@@ -1,0 +1,45 @@
+"""One server and one worker for all tests here, and stories that are told at once.
+
+Waiting is most of what these tests do. So each story (`@pytest.mark.story(of=f)`) is a
+function that is run in a thread, all of them at the same time, and the tests look at
+what it returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.e2e.stack import Stack
+
+Story = Callable[[Stack], Any]
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A server and a worker, with everything deployed."""
+    with Stack(tmp_path_factory.mktemp("stack")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def _stories(
+    request: pytest.FixtureRequest, stack: Stack
+) -> Iterator[dict[Story, Future[Any]]]:
+    wanted = [
+        mark.kwargs["of"]
+        for item in request.session.items
+        for mark in item.iter_markers("story")
+    ]
+    with ThreadPoolExecutor(max(1, len(wanted)), "story") as pool:
+        yield {story: pool.submit(story, stack) for story in dict.fromkeys(wanted)}
+
+
+@pytest.fixture
+def told(request: pytest.FixtureRequest, _stories: dict[Story, Future[Any]]) -> Any:
+    """What the story of this test returned."""
+    mark = request.node.get_closest_marker("story")
+    return _stories[mark.kwargs["of"]].result()
