@@ -54,6 +54,24 @@ def answer_to_read() -> timedelta:
     return timedelta(seconds=_seconds("ANSWER_TO_READ", 60))
 
 
+def without_connection() -> timedelta:
+    """How long to wait when the API could not be reached, the first time.
+    `BATCHKIT_WITHOUT_CONNECTION_SECONDS`, 5."""
+    return timedelta(seconds=_seconds("WITHOUT_CONNECTION", 5))
+
+
+def when_busy() -> timedelta:
+    """How long to wait after a 429 that does not say how long, the first time.
+    `BATCHKIT_WHEN_BUSY_SECONDS`, 30."""
+    return timedelta(seconds=_seconds("WHEN_BUSY", 30))
+
+
+def look_again() -> timedelta:
+    """Between looks at a record that another process holds, or for a batch that may
+    appear in the list. `BATCHKIT_LOOK_AGAIN_SECONDS`, 2."""
+    return timedelta(seconds=_seconds("LOOK_AGAIN", 2))
+
+
 REREADS: Final = (2.0, 10.0, 30.0, 60.0, 120.0)
 """Seconds between the readings of results that come short or cut."""
 

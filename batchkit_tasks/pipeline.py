@@ -31,6 +31,7 @@ from batchkit_tasks.hosts import Host
 from batchkit_tasks.limits import LONGEST_LOOK
 from batchkit_tasks.money import Purse, Question, in_words, kept_estimate
 from batchkit_tasks.polling import Look
+from batchkit_tasks.queue_at_api import Queue
 from batchkit_tasks.records import Chunk, ChunkRecord, Intended, Submitted
 from batchkit_tasks.results import is_credit_message
 from batchkit_tasks.steps import Sent
@@ -153,6 +154,7 @@ class _Round:
     collecting: dict[int, Future[CollectedPart | None]] = field(default_factory=dict)
     not_before: dict[int, Sent] = field(default_factory=dict)
     ended: set[int] = field(default_factory=set)
+    queue: Queue = field(default_factory=Queue)
     purse: Purse = field(init=False)
 
     def __post_init__(self) -> None:
@@ -198,10 +200,16 @@ class _Round:
     # ------------------------------------------------------------------ starting
 
     def _send(self, pool: ThreadPoolExecutor, chunk: Chunk) -> None:
+        self.sending[chunk.number] = self._start(pool, lambda: self._submit(chunk))
+
+    def _submit(self, chunk: Chunk) -> Sent:
+        """Send a chunk, unless the API has just turned another one away."""
+        if held := self.queue.closed_until():
+            return Sent(chunk.number, None, again_at=held, why=self.queue.why)
         submit = self.host.steps.submit_chunk
-        self.sending[chunk.number] = self._start(
-            pool, lambda: submit(self.run.url, chunk.number, self.credentials)
-        )
+        sent: Sent = submit(self.run.url, chunk.number, self.credentials)
+        self.queue.learn(sent)
+        return sent
 
     def _collect(self, pool: ThreadPoolExecutor, chunk: Chunk) -> None:
         collect = self.host.steps.collect_batch
@@ -217,23 +225,31 @@ class _Round:
     def _maybe_wake(self) -> None:
         """End the wait when nothing is under way any more, or something went wrong."""
         done = [f for f in self._futures() if f.done()]
-        if len(done) == len(self._futures()) or any(f.exception() for f in done):
+        failed = any(f.exception() for f in done if not f.cancelled())
+        if failed or len(done) == len(self._futures()):
             self.wake.set()
 
     def _sendable(self, survey: _Survey) -> list[Chunk]:
         """The next chunks that fit under the ceiling of requests in flight."""
         now = datetime.now(UTC)
+        begun = survey.unclear | self.sending.keys()
         flying = sum(chunk.requests for chunk in survey.open)
-        flying += sum(c.requests for c in survey.chunks if c.number in self.sending)
-        chosen: list[Chunk] = []
-        for chunk in survey.unsent:
-            if chunk.number in self.sending or self._is_held(chunk, now):
+        flying += sum(c.requests for c in survey.chunks if c.number in begun)
+        free = [c for c in survey.unsent if c.number not in self.sending]
+        ready = [c for c in free if not self._is_held(c, now)]
+        chosen = [c for c in ready if c.number in survey.unclear]
+        ceiling = self.run.job.advanced.max_requests_in_flight
+        for chunk in ready:
+            if chunk.number in survey.unclear:
                 continue
-            ceiling = self.run.job.advanced.max_requests_in_flight
-            if flying and flying + chunk.requests > ceiling:
+            if (flying and flying + chunk.requests > ceiling) or self.queue.is_full(
+                under_way=len(self.sending)
+            ):
                 break
             flying += chunk.requests
             chosen.append(chunk)
+            if self.queue.is_careful:
+                break
         return chosen
 
     def _is_held(self, chunk: Chunk, now: datetime) -> bool:

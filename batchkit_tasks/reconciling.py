@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -32,9 +32,6 @@ from batchkit_tasks.result_lines import decode_line, read_lines
 from batchkit_tasks.results import LINES_THAT_TELL
 from batchkit_tasks.workspaces import check_workspace
 
-RECORD_REREAD: Final = timedelta(seconds=2)
-"""Between two looks at a record that another process holds, or at the list."""
-
 
 @dataclass(frozen=True, slots=True)
 class NotYet:
@@ -42,6 +39,8 @@ class NotYet:
 
     at: datetime
     why: str
+    busy: bool = False
+    """Whether the API takes no more just now, from nobody."""
 
 
 def settle(run: Run, intent: Intended, api: Api) -> Submitted | NotYet | Unsent:
@@ -61,7 +60,7 @@ def settle(run: Run, intent: Intended, api: Api) -> Submitted | NotYet | Unsent:
     since_deadline = submission.time_since_deadline(intent, now, api.clock_skew)
     if since_deadline < timedelta():
         who = "this" if intent.claimed_by == current_owner() else "another"
-        again = now + min(-since_deadline, RECORD_REREAD * 5)
+        again = now + min(-since_deadline, patience.look_again() * 5)
         return NotYet(again, f"{who} process may be sending this chunk")
     settled = submission.time_to_settle(
         intent,
@@ -70,7 +69,7 @@ def settle(run: Run, intent: Intended, api: Api) -> Submitted | NotYet | Unsent:
     )
     listed = api.list_since(submission.earliest_creation(intent))
     if isinstance(listed, Later):
-        again = now + (listed.retry_after or RECORD_REREAD * 2)
+        again = now + (listed.retry_after or patience.look_again() * 2)
         return _not_yet(run, intent, again, f"the list cannot be read ({listed.why})")
     fitting = submission.fitting(intent, listed, settled=settled)
     claims = claimed_batches(run) if fitting else {}
@@ -91,7 +90,7 @@ def settle(run: Run, intent: Intended, api: Api) -> Submitted | NotYet | Unsent:
         case submission.Adopt(batch):
             return _adopt(run, intent, batch, proof="count")
         case submission.LookAgain(after, why):
-            again = now + min(after, RECORD_REREAD * 2)
+            again = now + min(after, patience.look_again() * 2)
             return _not_yet(run, intent, again, why, candidates)
         case submission.SendAgain():
             _check_same_key(run, intent, listed, api)

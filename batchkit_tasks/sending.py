@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
-from batchkit_tasks import submission
+from batchkit_tasks import patience, submission
 from batchkit_tasks.api import Api
 from batchkit_tasks.body import Body
 from batchkit_tasks.chunks import split_count
@@ -34,7 +34,6 @@ from batchkit_tasks.owner import current_owner
 from batchkit_tasks.part_files import write_part_without_answers
 from batchkit_tasks.planning import as_ranges, read_positions
 from batchkit_tasks.reconciling import (
-    RECORD_REREAD,
     NotYet,
     settle,
     submitted,
@@ -46,12 +45,6 @@ from batchkit_tasks.stopping import refuse_if_stopped
 from batchkit_tasks.workspaces import check_workspace
 
 LOGGER = logging.getLogger("batchkit")
-
-AFTER_NO_CONNECTION = timedelta(seconds=5)
-"""Nothing was sent: the next try comes soon."""
-
-AFTER_BUSY = timedelta(seconds=30)
-"""A 429 that does not say how long to wait."""
 
 FIRST_SPLIT_NUMBER = 1_000_000
 """Halves get numbers that no planned chunk has."""
@@ -80,7 +73,7 @@ def send_chunk(run: Run, chunk: Chunk, api: Api) -> Submitted | NotYet | Split:
     if isinstance(record, Submitted):
         return record
     if later := api.preflight():
-        wait = later.retry_after or AFTER_NO_CONNECTION
+        wait = later.retry_after or patience.without_connection()
         return NotYet(
             datetime.now(UTC) + wait, f"the API does not answer ({later.why})"
         )
@@ -120,7 +113,9 @@ def _send(run: Run, chunk: Chunk, sending: int, api: Api) -> Submitted | NotYet 
             workspace=api.workspace,
         )
         if not run.dir.claim(intent):
-            return NotYet(now + RECORD_REREAD, "another process sends this chunk")
+            return NotYet(
+                now + patience.look_again(), "another process sends this chunk"
+            )
         try:
             outcome = api.create(body, intent.deadline)
         except BaseException:  # Ctrl-C, a task's time-out: nobody else learns of it
@@ -176,15 +171,18 @@ def _record(
                 return record
             return _cancel_late(record, api)
         case NotSent(why) | TooLarge(why):
-            return _unsent(run, intent, why, AFTER_NO_CONNECTION)
+            return _unsent(run, intent, why, patience.without_connection())
         case Busy(why, retry_after):
-            return _unsent(run, intent, why, AFTER_BUSY, retry_after)
+            held = _unsent(run, intent, why, patience.when_busy(), retry_after)
+            return NotYet(held.at, why, busy=True)
         case Refused(kind, status, error_type, message):
-            _unsent(run, intent, f"{status} {error_type}: {message}", AFTER_BUSY)
+            _unsent(
+                run, intent, f"{status} {error_type}: {message}", patience.when_busy()
+            )
             raise _REFUSALS[kind](status, error_type, message)
         case Unclear(why):
             _note_over(run, intent)
-            return NotYet(now + RECORD_REREAD, f"no answer to a create ({why})")
+            return NotYet(now + patience.look_again(), f"no answer to a create ({why})")
 
 
 def _unsent(

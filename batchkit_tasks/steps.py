@@ -57,6 +57,8 @@ class Sent(msgspec.Struct, frozen=True):
     again_at: datetime | None = None
     """When to call again, if there is no batch yet."""
     why: str = ""
+    busy: bool = False
+    """Whether the API takes no more just now: other chunks should wait as well."""
 
 
 def stage_input(job: Job, *, flow_run_id: str | None = None) -> str:
@@ -146,9 +148,9 @@ def submit_chunk(run: str, chunk: int, credentials: AnthropicCredentials) -> Sen
                     return Sent(chunk, batch_id)
                 case Split(why):
                     return Sent(chunk, None, why=why)
-                case NotYet(at, why):
+                case NotYet(at, why, busy):
                     if at > limit:
-                        return Sent(chunk, None, again_at=at, why=why)
+                        return Sent(chunk, None, again_at=at, why=why, busy=busy)
                     _sleep_until(at)
 
 
