@@ -5,7 +5,9 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from batchkit_tasks import storage
 from batchkit_tasks.engine import Run
+from batchkit_tasks.errors import RecordUnreadableError
 from batchkit_tasks.records import Chunk
 from batchkit_tasks.results import part_schema
 from batchkit_tasks.run_dir import positions
@@ -16,6 +18,20 @@ def write_part(run: Run, chunk: Chunk, part: pa.Table) -> None:
     """Keep the results of a chunk, whole or not at all."""
     with moved_into_place(run.dir.part_url(chunk.number)) as file:
         pq.write_table(part.cast(part_schema(run.answer)), file, compression="zstd")
+
+
+def read_part(run: Run, chunk: int, columns: list[str]) -> pa.Table:
+    """Read some columns of the results of a chunk.
+
+    Raises:
+        RecordUnreadableError: The part is not there any more, or torn.
+    """
+    url = run.dir.part_url(chunk)
+    fs, path = storage.filesystem(url)
+    try:
+        return pq.read_table(path, filesystem=fs, columns=columns)
+    except (pa.ArrowException, OSError) as error:
+        raise RecordUnreadableError(url, str(error)) from error
 
 
 def write_part_without_answers(

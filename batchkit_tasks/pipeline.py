@@ -16,9 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from batchkit_tasks import storage
 from batchkit_tasks.arrow_compute import pc
 from batchkit_tasks.collecting import CollectedPart
 from batchkit_tasks.engine import Run
@@ -30,6 +28,7 @@ from batchkit_tasks.errors import (
 from batchkit_tasks.hosts import Host
 from batchkit_tasks.limits import LONGEST_LOOK
 from batchkit_tasks.money import Purse, Question, in_words, kept_estimate
+from batchkit_tasks.part_files import read_part
 from batchkit_tasks.polling import Look
 from batchkit_tasks.queue_at_api import Queue
 from batchkit_tasks.records import Chunk, ChunkRecord, Intended, Submitted
@@ -403,8 +402,7 @@ class _Round:
         first = survey.chunks[0]
         if first.number not in survey.collected:
             return None
-        fs, path = storage.filesystem(self.run.dir.part_url(first.number))
-        part = pq.read_table(path, filesystem=fs, columns=["error_type", "error"])
+        part = read_part(self.run, first.number, ["error_type", "error"])
         invalid = part.filter(pc.equal(part["error_type"], "invalid_request_error"))
         credit = [is_credit_message(error) for error in invalid["error"].to_pylist()]
         invalid = invalid.filter(pc.invert(pa.array(credit, pa.bool_())))

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
-import pyarrow.parquet as pq
 
-from batchkit_tasks import storage
 from batchkit_tasks.arrow_compute import pc
 from batchkit_tasks.chunks import cut_rows
 from batchkit_tasks.engine import Run
 from batchkit_tasks.errors import CreditExhaustedError
 from batchkit_tasks.parameters import Advanced
+from batchkit_tasks.part_files import read_part
 from batchkit_tasks.planning import item_sizes, max_body_bytes
 from batchkit_tasks.records import Chunk, Round
 from batchkit_tasks.results import is_credit_message, retry_kind
@@ -60,6 +59,8 @@ def plan_next_round(run: Run) -> Round | None:
     """
     rounds = run.rounds()
     last = rounds[-1]
+    if not {chunk.number for chunk in last.chunks} <= run.dir.collected():
+        return last  # another process of this run has planned it, and works on it
     refused = _Refused()
     groups: dict[Again, list[np.ndarray]] = {}
     for chunk in last.chunks:
@@ -103,8 +104,7 @@ def _failed_groups(
     run: Run, chunk: Chunk, refused: _Refused
 ) -> Iterator[tuple[Again, np.ndarray]]:
     columns = ["position", "status", "error_type", "error"]
-    fs, path = storage.filesystem(run.dir.part_url(chunk.number))
-    part = pq.read_table(path, filesystem=fs, columns=columns)
+    part = read_part(run, chunk.number, columns)
     failed = part.filter(pc.not_equal(part["status"], "succeeded")).to_pylist()
     groups: dict[Again, list[int]] = {}
     for row in failed:

@@ -8,7 +8,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Final
@@ -110,7 +110,7 @@ def _end(
 
 
 @contextlib.contextmanager
-def _neighbours(sandbox: Sandbox, plan: plans.Plan) -> Iterator[None]:
+def _neighbours(sandbox: Sandbox, plan: plans.Plan) -> Generator[None]:
     """Somebody else creates batches of our sizes, all the time."""
     over = threading.Event()
 

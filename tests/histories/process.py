@@ -7,6 +7,7 @@ processes are forked from one that has imported everything.
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
 import signal
@@ -68,6 +69,7 @@ def _run(
     from batchkit_tasks.parameters import Job
     from tests.integration.running import run_job
 
+    faulthandler.enable(Path(log).open("a"))  # noqa: SIM115 - until the end
     if death is not None:
         _die_at(death)
     try:

@@ -3,7 +3,7 @@
 import anthropic
 import genai_prices
 import httpx2
-import pyarrow.parquet
+import pyarrow
 
 from batchkit_tasks import pipeline, steps
 from tests.integration import running
