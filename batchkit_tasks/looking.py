@@ -61,7 +61,7 @@ def poll_batches(
             if show:
                 show(found)
             at = min(found.next_look_at, until or found.next_look_at)
-            if not hold or found.ended or _woken(wake, at):
+            if not hold or found.ended or not found.running or _woken(wake, at):
                 return found
             if until and datetime.now(UTC) >= until:
                 return found

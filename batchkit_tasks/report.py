@@ -9,13 +9,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
+from batchkit_tasks.amounts import dollars
 from batchkit_tasks.report_batches import batch_section, timeline_section
 from batchkit_tasks.report_rows import failed_section, length_section
 from batchkit_tasks.report_text import (
     bar,
     code,
     counted,
-    dollars,
     facts_table,
     moment,
     percent,

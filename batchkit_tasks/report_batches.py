@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
+from batchkit_tasks.amounts import dollars
 from batchkit_tasks.report_text import (
     Columns,
     code,
     counted,
-    dollars,
     duration,
     table,
     timeline,

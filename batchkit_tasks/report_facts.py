@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from batchkit_tasks import storage
 from batchkit_tasks.accounts import account_of
+from batchkit_tasks.amounts import dollars
 from batchkit_tasks.answers import output_columns
 from batchkit_tasks.arrow_compute import pc
 from batchkit_tasks.batches import MessageBatch
@@ -26,7 +27,7 @@ from batchkit_tasks.money import kept_estimate
 from batchkit_tasks.parts import Part
 from batchkit_tasks.pricing import Prices, Usage
 from batchkit_tasks.records import Chunk, ChunkRecord, Intended, Round, Submitted
-from batchkit_tasks.report_text import code, dollars
+from batchkit_tasks.report_text import code
 from batchkit_tasks.report_values import (
     BatchLine,
     FailedKind,

@@ -68,15 +68,6 @@ def quote(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>|#~])", r"\\\1", line)
 
 
-def dollars(amount: float | None) -> str:
-    """An amount with its cents, or with two digits where there are none."""
-    if amount is None:
-        return "unknown"
-    if 0 < amount < 0.01:
-        return f"${amount:.2g}" if amount >= 0.0001 else "under $0.0001"
-    return f"${amount:,.2f}"
-
-
 def moment(at: datetime) -> str:
     """A day and a time."""
     return f"{at:%d %b %Y, %H:%M} UTC"

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from batchkit_tasks.amounts import dollars
 from batchkit_tasks.output_counts import NOT_SENT
 
 
@@ -107,7 +108,7 @@ def in_words(
     shared = ((equal, "share an equal row's answer"), (reused, "reuse an earlier one"))
     for count, what in shared:
         message += f"; {count:,} {what}" if count else ""
-    return message + ("" if cost_usd is None else f"; ${cost_usd:,.2f}")
+    return message + ("" if cost_usd is None else f"; {dollars(cost_usd)}")
 
 
 def oddities(summary: RunSummary) -> list[str]:

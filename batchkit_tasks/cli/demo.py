@@ -185,8 +185,9 @@ def _show(console: Console, summary: RunSummary, *, made_up: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from batchkit_tasks.amounts import dollars
     from batchkit_tasks.cli.demo_packages import first_rows
-    from batchkit_tasks.cli.screen import dollars, say
+    from batchkit_tasks.cli.screen import say
     from batchkit_tasks.summary import in_words
 
     price = dollars(summary.cost_usd)

@@ -69,7 +69,8 @@ def print_price(found: Estimate) -> None:
     """Show rows, tokens and the batch price beside the standard price."""
     from rich.table import Table
 
-    from batchkit_tasks.cli.screen import dollars, out, say
+    from batchkit_tasks.amounts import dollars
+    from batchkit_tasks.cli.screen import out, say
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("", "expected", "ceiling"):

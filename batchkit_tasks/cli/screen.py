@@ -37,15 +37,6 @@ def print_json(value: Any) -> None:
     )
 
 
-def dollars(amount: float | None) -> str:
-    """A price: with cents, and with more digits where there are no cents."""
-    if amount is None:
-        return "unknown"
-    if 0 < amount < 0.01:
-        return f"${amount:.2g}" if amount >= 0.0001 else "under $0.0001"
-    return f"${amount:,.2f}"
-
-
 def short(path: str) -> str:
     """A local path below this folder without what leads to it."""
     try:

@@ -60,7 +60,8 @@ def status(
 
 
 def _print(runs: list[RunStatus], where: str) -> None:
-    from batchkit_tasks.cli.screen import dollars, out, say, short
+    from batchkit_tasks.amounts import dollars
+    from batchkit_tasks.cli.screen import out, say, short
 
     console = out()
     if not runs:

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from batchkit_tasks.amounts import dollars
 from batchkit_tasks.batches import MessageBatch
 from batchkit_tasks.report import card, report
 from batchkit_tasks.report_pictures import draw
 from batchkit_tasks.report_text import (
     bar,
     code,
-    dollars,
     duration,
     histogram,
     percent,
