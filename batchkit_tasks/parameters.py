@@ -195,7 +195,7 @@ class Advanced(_Strict):
     request: JsonText = Field(
         default="{}",
         title="More request fields",
-        description='JSON merged into every request, such as {"temperature": 0}',
+        description='JSON merged into every request, such as {"stop_sequences": ["END"]}',
         json_schema_extra={"position": 11, "format": "json-string"},
     )
     max_requests_in_flight: int = _field(

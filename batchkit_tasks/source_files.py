@@ -102,7 +102,10 @@ def _paths(fs: Any, path: str, url: str) -> list[str]:
     if fs.isdir(path):
         return _folder_paths(fs, path, url)
     if _MAGIC.isdisjoint(path):
-        raise SourceError(url, "there is no such file or folder.")
+        raise SourceError(
+            url,
+            "there is no such file or folder, seen from where the run runs; check the path.",
+        )
     base = _fixed_part(path)
     found = cast("list[str]", fs.glob(path))
     paths = sorted(p for p in found if not _is_hidden(p[len(base) :]) and fs.isfile(p))
