@@ -104,7 +104,7 @@ def _paths(fs: Any, path: str, url: str) -> list[str]:
     if _MAGIC.isdisjoint(path):
         raise SourceError(
             url,
-            "there is no such file or folder, seen from where the run runs; check the path.",
+            "there is no such file or folder, seen from where the run is; check the path.",
         )
     base = _fixed_part(path)
     found = cast("list[str]", fs.glob(path))
