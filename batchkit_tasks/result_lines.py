@@ -11,11 +11,14 @@ from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Final, cast
 
 import msgspec
+import numpy as np
 
 from batchkit_tasks.json_text import read_json, whole_characters, write_json
 
 LARGEST_COUNT: Final = 2**53
 """No token count is larger: a larger one is a fault and counts as not told."""
+
+NEWLINE: Final = ord("\n")
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=LARGEST_COUNT)]
 
@@ -109,7 +112,8 @@ def decode_lines(block: bytes) -> list[ResultLine] | None:
         lines = _decoder.decode_lines(block)
     except (ValueError, RecursionError):
         return None
-    return lines if len(lines) == block.count(b"\n") else None
+    newlines = np.count_nonzero(np.frombuffer(block, np.uint8) == NEWLINE)
+    return lines if len(lines) == newlines else None
 
 
 def decode_line(line: bytes) -> ResultLine | None:

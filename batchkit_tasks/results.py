@@ -8,6 +8,7 @@ the part, and what is odd is counted. Nothing here decides what is sent again.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from typing import Any, Final
@@ -24,7 +25,13 @@ from batchkit_tasks.part_tables import (
     part_piece,
     part_schema,
 )
-from batchkit_tasks.plain_results import PriceMany, is_plain, plain_columns
+from batchkit_tasks.plain_results import (
+    NotPlainError,
+    Plain,
+    PriceMany,
+    is_plain,
+    plain_columns,
+)
 from batchkit_tasks.result_lines import (
     LineCutter,
     Result,
@@ -178,21 +185,36 @@ class ResultReader:
         self._nonce_seen |= bool(decoded)
         results = [line.result for line in decoded]
         new = ~self._taken[slots]
-        plain = np.fromiter(map(is_plain, results), dtype=bool, count=len(results))
         self._taken[slots] = True
-        if not plain.all():
-            raw = split_lines(lines)
-            for at in np.flatnonzero(new & ~plain).tolist():
-                self._judge_one(int(slots[at]), results[at], raw[at])
-        self._keep(slots[new & plain], list(compress(results, new & plain)))
+        if not new.all() or not self._keep(slots, results):
+            self._keep_some(slots, results, new, split_lines(lines))
         return True
 
-    def _keep(self, slots: npt.NDArray[np.int64], results: list[Result]) -> None:
-        """Keep plain results in columns."""
-        if results:
-            self._types["succeeded"] += len(results)
-            columns = plain_columns(results, self._price, self._price_many)
-            self._pieces.append(self._piece(slots, columns))
+    def _keep(self, slots: npt.NDArray[np.int64], results: Sequence[Result]) -> bool:
+        """Keep results in columns, if all of them are plain."""
+        if not results:
+            return True
+        try:
+            plain = Plain(results)
+        except NotPlainError:
+            return False
+        self._types["succeeded"] += len(results)
+        columns = plain_columns(plain, self._price, self._price_many)
+        self._pieces.append(self._piece(slots, columns))
+        return True
+
+    def _keep_some(
+        self,
+        slots: npt.NDArray[np.int64],
+        results: Sequence[Result],
+        new: npt.NDArray[np.bool_],
+        lines: Sequence[bytes],
+    ) -> None:
+        """Keep the plain ones of the new results in columns, and judge the others."""
+        plain = np.fromiter(map(is_plain, results), dtype=bool, count=len(results))
+        self._keep(slots[new & plain], list(compress(results, new & plain)))
+        for at in np.flatnonzero(new & ~plain).tolist():
+            self._judge_one(int(slots[at]), results[at], lines[at])
 
     def _take(self, line: bytes) -> None:
         decoded = decode_line(line)

@@ -79,4 +79,4 @@ def write_source(path: Path, case: Case, rows: int) -> None:
 
 def answers() -> list[str]:
     """What the draining server answers, in turn: lines of about a kilobyte."""
-    return cuts(np.random.default_rng(7), 2_000, 350, 0.7)
+    return cuts(np.random.default_rng(7), 20_000, 350, 0.7)
