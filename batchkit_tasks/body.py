@@ -30,6 +30,11 @@ class Body:
     """The bytes of `{"requests":[…]}`, ready to be sent."""
 
     def __init__(self, items: Iterable[bytes]) -> None:
+        """Write the body to a temporary file.
+
+        Args:
+            items: Elements of `requests`; each may be several, joined by commas.
+        """
         self._file: IO[bytes] = cast(
             "IO[bytes]",
             tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES),  # noqa: SIM115 - close()

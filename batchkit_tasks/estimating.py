@@ -18,9 +18,10 @@ from batchkit_tasks.budget import add
 from batchkit_tasks.earlier import neighbours
 from batchkit_tasks.engine import Run
 from batchkit_tasks.errors import BatchkitError
-from batchkit_tasks.planning import plan_first_round, read_positions
+from batchkit_tasks.planning import plan_first_round
 from batchkit_tasks.pricing import Prices
 from batchkit_tasks.rates import ModelPrice
+from batchkit_tasks.reading import read_positions
 from batchkit_tasks.requests import BODY_OVERHEAD, item_bytes
 from batchkit_tasks.run_dir import positions
 from batchkit_tasks.token_counts import (

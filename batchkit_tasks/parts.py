@@ -165,6 +165,8 @@ class Parts:
         rows = np.searchsorted(part.positions, positions)
         rows = np.minimum(rows, len(part.positions) - 1)
         lost = part.positions[rows] != positions
+        if not lost.any() and (np.diff(rows) == 1).all():
+            return part.table.slice(int(rows[0]), len(rows))  # nothing is copied
         return part.table.take(_indices(rows, missing=lost))
 
     def _opened(self, owner: int) -> _OpenPart:

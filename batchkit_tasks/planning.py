@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -26,12 +25,11 @@ from batchkit_tasks.output_counts import NOT_SENT
 from batchkit_tasks.parameters import Job
 from batchkit_tasks.price_table import read_price_table
 from batchkit_tasks.records import Plan, Round, Source, SourceFile
-from batchkit_tasks.requests import item_bytes
 from batchkit_tasks.run_dir import RunDir
 from batchkit_tasks.table_files import moved_into_place
 from batchkit_tasks.taking_over import TakenOver, forget, take_over
 from batchkit_tasks.weighing import (
-    WINDOW_ROWS,
+    ROWS_PER_GROUP,
     Weighed,
     max_body_bytes,
     weigh_rows,
@@ -89,7 +87,9 @@ def open_frame_run(job: Job, table: pa.Table, *, folder: str) -> str:
         run.prepare()
         job = job.model_copy(update={"output": storage.join(run.url, "output.parquet")})
         with moved_into_place(run.input_url) as file:
-            pq.write_table(table, file, row_group_size=WINDOW_ROWS, compression="zstd")
+            pq.write_table(
+                table, file, row_group_size=ROWS_PER_GROUP, compression="zstd"
+            )
         staged = SourceFile(run.input_url, 0, "staged", table.num_rows)
         run.create_plan(_plan(run, job, identity, (staged,), None))
     note_asked(run, job.budget_usd)
@@ -279,42 +279,9 @@ def _check_output(job: Job, source: Source) -> None:
 def _table_digest(table: pa.Table) -> str:
     """Digest of a table's content, whatever its chunking."""
     digest = hashlib.blake2b(table.schema.serialize().to_pybytes(), digest_size=16)
-    for batch in table.combine_chunks().to_batches(max_chunksize=WINDOW_ROWS):
+    for batch in table.combine_chunks().to_batches(max_chunksize=ROWS_PER_GROUP):
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, batch.schema) as writer:
             writer.write_batch(batch)
         digest.update(sink.getvalue())
     return digest.hexdigest()
-
-
-# ------------------------------------------------------------------------- reading
-
-
-def item_sizes(run: Run, positions: np.ndarray, max_tokens: int) -> np.ndarray:
-    """Bytes on the wire of the requests of some rows, in the order given."""
-    builder = run.requests.with_max_tokens(max_tokens) if max_tokens else run.requests
-    sizes: list[int] = []
-    for window, table in read_positions(run, positions, builder.columns):
-        params = builder.build(table).params
-        sizes += [
-            item_bytes(int(p), q) for p, q in zip(window, params, strict=True) if q
-        ]
-    return np.array(sizes, dtype=np.int64)
-
-
-def read_positions(
-    run: Run, positions: np.ndarray, columns: tuple[str, ...]
-) -> Iterator[tuple[np.ndarray, pa.Table]]:
-    """The rows at ascending positions, in windows."""
-    rows = run.rows()
-    names = list(columns) or rows.schema.names[:1]
-    for at in range(0, len(positions), WINDOW_ROWS):
-        window = positions[at : at + WINDOW_ROWS]
-        yield window, rows.take(as_ranges(window), names)
-
-
-def as_ranges(positions: np.ndarray) -> list[tuple[int, int]]:
-    """Ascending positions as ranges."""
-    breaks = np.flatnonzero(np.diff(positions) != 1) + 1
-    spans = np.split(positions, breaks)
-    return [(int(s[0]), int(s[-1]) + 1) for s in spans if len(s)]

@@ -9,78 +9,49 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from itertools import repeat
 from typing import Any, Final
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from batchkit_tasks.errors import PromptError, UnknownColumnError
 from batchkit_tasks.prompts import Template
 from batchkit_tasks.rendering import Texts, check_renderable, render_column
 from batchkit_tasks.request_fields import read_fields
+from batchkit_tasks.request_items import (
+    BODY_OVERHEAD,
+    BODY_START,
+    BODY_STOP,
+    NONCE_CHARS,
+    body_bytes,
+    custom_id,
+    encode_item,
+    encode_items,
+    item_bytes,
+    item_sizes,
+    request_hash,
+    request_hashes,
+)
 
-NONCE_CHARS: Final = 16
-"""A nonce has 64 bits, in lowercase hexadecimal."""
-
-BODY_START: Final = b'{"requests":['
-BODY_STOP: Final = b"]}"
-BODY_OVERHEAD: Final = len(BODY_START) + len(BODY_STOP)
-"""Bytes of a body around its items."""
-
-_ITEM_START: Final = b'{"custom_id":"'
-_ITEM_MIDDLE: Final = b'","params":'
-_ITEM_OVERHEAD: Final = len(_ITEM_START) + NONCE_CHARS + 1 + len(_ITEM_MIDDLE) + 1
+__all__ = (
+    "BODY_OVERHEAD",
+    "BODY_START",
+    "BODY_STOP",
+    "NONCE_CHARS",
+    "Built",
+    "RequestBuilder",
+    "body_bytes",
+    "custom_id",
+    "encode_item",
+    "encode_items",
+    "item_bytes",
+    "item_sizes",
+    "request_hash",
+    "request_hashes",
+)
 
 _encode: Final = msgspec.json.Encoder().encode
-
-
-# ------------------------------------------------------------- around the params
-
-
-def custom_id(nonce: str, position: int) -> str:
-    """Name a row's request: unique over all sendings, and telling where it belongs."""
-    return f"{nonce}-{position}"
-
-
-def encode_item(nonce: str, position: int, params: bytes) -> bytes:
-    """Give one element of the body's `requests`."""
-    return b'{"custom_id":"%b-%d","params":%b}' % (nonce.encode(), position, params)
-
-
-def item_bytes(position: int, params: bytes) -> int:
-    """Size of `encode_item` for any nonce, in bytes, without a comma."""
-    return _ITEM_OVERHEAD + len(str(position)) + len(params)
-
-
-def item_sizes(
-    positions: npt.ArrayLike, params_bytes: npt.ArrayLike
-) -> npt.NDArray[np.int64]:
-    """Give `item_bytes` for many rows at once.
-
-    Args:
-        params_bytes: Length of each row's params, in bytes.
-    """
-    places = np.asarray(positions, np.int64)
-    powers = 10 ** np.arange(1, 19, dtype=np.int64)
-    digits = np.searchsorted(powers, places, side="right") + 1
-    return _ITEM_OVERHEAD + digits + np.asarray(params_bytes, np.int64)
-
-
-def body_bytes(sizes: Sequence[int] | npt.NDArray[np.int64]) -> int:
-    """Size of a body with items of these sizes, commas included."""
-    return BODY_OVERHEAD + int(np.sum(sizes, dtype=np.int64)) + max(len(sizes) - 1, 0)
-
-
-def request_hash(params: bytes) -> bytes:
-    """Give 16 bytes that are equal exactly for equal params."""
-    return blake2b(params, digest_size=16).digest()
-
-
-# -------------------------------------------------------------------- the params
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +135,6 @@ class RequestBuilder:
         texts = self._texts(rows)
         escaped = {name: _escape(column) for name, column in texts.items()}
         reasons = self._reasons(texts, escaped, rows.num_rows)
-        for column in escaped.values():
-            _blank_out(column)
         parts: list[bytes | Escaped] = [
             self._start,
             *_fill(self._prompt, escaped),
@@ -210,12 +179,16 @@ class RequestBuilder:
     def _reasons(
         self, texts: dict[str, Texts], escaped: dict[str, Escaped], count: int
     ) -> dict[int, str]:
-        """Say for each row that cannot be sent why; the first column at fault counts."""
+        """Say for each row that cannot be sent why; the first column at fault counts.
+
+        Puts empty bytes where there are none, so that rows can be joined.
+        """
         reasons: dict[int, str] = {}
         for name, column in escaped.items():
             for row in _without_bytes(column):
                 why = "is null" if texts[name][row] is None else "is not valid UTF-8"
                 reasons.setdefault(row, f"column {name!r} {why}")
+                column[row] = b""
         for row in _blank_rows(self._prompt, texts, count):
             reasons.setdefault(row, "the prompt is empty")
         return dict(sorted(reasons.items()))
@@ -240,7 +213,9 @@ Escaped = list[bytes | None]
 
 def _escape(texts: Texts) -> Escaped:
     try:
-        return [None if text is None else _encode(text)[1:-1] for text in texts]
+        if None in texts:
+            return [None if text is None else _encode(text)[1:-1] for text in texts]
+        return [_encode(text)[1:-1] for text in texts]
     except UnicodeEncodeError:
         return [_escape_or_none(text) for text in texts]
 
@@ -256,12 +231,6 @@ def _without_bytes(column: Escaped) -> Iterable[int]:
     if None not in column:
         return ()
     return [row for row, value in enumerate(column) if value is None]
-
-
-def _blank_out(column: Escaped) -> None:
-    """Put empty bytes where there are none, so that rows can be joined."""
-    for row in _without_bytes(column):
-        column[row] = b""
 
 
 def _fill(template: Template, escaped: Mapping[str, Escaped]) -> list[bytes | Escaped]:

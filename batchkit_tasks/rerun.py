@@ -14,7 +14,8 @@ from batchkit_tasks.engine import Run
 from batchkit_tasks.errors import CreditExhaustedError
 from batchkit_tasks.parameters import Advanced
 from batchkit_tasks.part_files import read_part
-from batchkit_tasks.planning import item_sizes, max_body_bytes
+from batchkit_tasks.planning import max_body_bytes
+from batchkit_tasks.reading import item_sizes
 from batchkit_tasks.records import Chunk, Round
 from batchkit_tasks.results import is_credit_message, retry_kind
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -32,14 +33,14 @@ from batchkit_tasks.outcomes import (
 )
 from batchkit_tasks.owner import current_owner
 from batchkit_tasks.part_files import write_part_without_answers
-from batchkit_tasks.planning import as_ranges, read_positions
+from batchkit_tasks.reading import as_ranges, read_chunk
 from batchkit_tasks.reconciling import (
     NotYet,
     settle,
     submitted,
 )
 from batchkit_tasks.records import Chunk, Intended, Submitted, Unsent
-from batchkit_tasks.requests import encode_item
+from batchkit_tasks.requests import encode_items
 from batchkit_tasks.run_dir import positions
 from batchkit_tasks.stopping import refuse_if_stopped
 from batchkit_tasks.workspaces import check_workspace
@@ -96,7 +97,8 @@ def _send(run: Run, chunk: Chunk, sending: int, api: Api) -> Submitted | NotYet 
         check_workspace(other, api)
         break
     nonce = secrets.token_hex(submission.NONCE_CHARS // 2)
-    with Body(_items(run, chunk, nonce)) as body:
+    # Closed at once if building fails: until then nobody else can read the table.
+    with closing(_items(run, chunk, nonce)) as items, Body(items) as body:
         now, skew = datetime.now(UTC), api.clock_skew
         intent = Intended(
             chunk=chunk.number,
@@ -150,13 +152,13 @@ def _halve(run: Run, chunk: Chunk, why: str) -> None:
     run.dir.split(chunk, halves)
 
 
-def _items(run: Run, chunk: Chunk, nonce: str) -> Iterator[bytes]:
+def _items(run: Run, chunk: Chunk, nonce: str) -> Generator[bytes]:
+    """The items of a chunk, many at a time, joined by commas."""
     builder = run.requests_for(chunk)
-    for window, table in read_positions(run, positions(chunk), builder.columns):
+    for window, table in read_chunk(run, chunk, positions(chunk), builder.columns):
         params = builder.build(table).params
-        for position, request in zip(window.tolist(), params, strict=True):
-            assert request is not None, "a planned row has no request any more"
-            yield encode_item(nonce, position, request)
+        assert None not in params, "a planned row has no request any more"
+        yield encode_items(nonce, window.tolist(), params)
 
 
 def _record(

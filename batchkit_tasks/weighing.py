@@ -17,11 +17,15 @@ from batchkit_tasks import hashes
 from batchkit_tasks.engine import Run, used_columns
 from batchkit_tasks.limits import API_MAX_BATCH_BYTES, MAX_BATCH_BYTES_MARGIN
 from batchkit_tasks.parameters import Job
-from batchkit_tasks.requests import BODY_OVERHEAD, Built, item_bytes, request_hash
+from batchkit_tasks.reading import window_rows
+from batchkit_tasks.requests import BODY_OVERHEAD, Built, item_sizes, request_hashes
 from batchkit_tasks.table_files import moved_into_place
 
-WINDOW_ROWS: Final = 10_000
-"""Rows in memory at a time while planning."""
+FIRST_ROWS: Final = 100
+"""Rows of the first window; the next ones have as many as their bytes allow."""
+
+ROWS_PER_GROUP: Final = 10_000
+"""Rows of a row group of `rows.parquet`, about."""
 
 ROWS_SCHEMA: Final = pa.schema(
     [
@@ -37,6 +41,16 @@ with an equal request, whose answer this row gets."""
 _WORDS: Final = pa.dictionary(pa.int32(), pa.string())
 
 
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Why rows from `start` to `stop` are not sent."""
+
+    start: int
+    stop: int
+    words: tuple[pa.Array, pa.Array] | None
+    """Status and reason of each row; None where all are sent."""
+
+
 @dataclass(slots=True)
 class Weighed:
     """What is known about every row before anything is sent."""
@@ -47,10 +61,8 @@ class Weighed:
     """Bytes on the wire; 0 where the row is not sent."""
     unsent: dict[str, int] = field(default_factory=dict[str, int])
     """Rows that are not sent, by status."""
-    marks: list[tuple[pa.Array, pa.Array] | None] = field(
-        default_factory=list[tuple[pa.Array, pa.Array] | None]
-    )
-    """Status and reason of each window, None where all its rows are sent."""
+    marks: list[Marks] = field(default_factory=list["Marks"])
+    """Of all rows, in their order."""
 
     @property
     def asked(self) -> np.ndarray:
@@ -66,9 +78,15 @@ def weigh_rows(run: Run) -> Weighed:
     rows = run.rows()
     weighed = Weighed(np.zeros((count, 2), np.uint64), np.zeros(count, np.int64))
     columns = used_columns(run.requests, rows.schema)
-    for start, table in rows.windows(WINDOW_ROWS, columns):
-        window = _Window(start, run.requests.build(table), largest, sample)
+    start, size = 0, FIRST_ROWS
+    while start < count:
+        stop = min(start + size, count)
+        built = run.requests.build(rows.read(start, stop, columns))
+        window = _Window(start, built, largest, sample)
         window.add_to(weighed)
+        size = min(2 * size, window_rows(float(window.sizes.mean())))
+        start = stop
+    rows.close()
     return weighed
 
 
@@ -78,23 +96,34 @@ def write_rows(url: str, weighed: Weighed, same_as: np.ndarray) -> None:
     Args:
         same_as: For each row the position of the first equal one; -1: none.
     """
+    words: Any = ["status", "reason"]
     with (
         moved_into_place(url) as file,
-        pq.ParquetWriter(file, ROWS_SCHEMA, compression="zstd") as writer,
+        pq.ParquetWriter(
+            file, ROWS_SCHEMA, compression="zstd", use_dictionary=words
+        ) as writer,
     ):
-        for number, marks in enumerate(weighed.marks):
-            start = number * WINDOW_ROWS
-            window = slice(start, start + WINDOW_ROWS)
-            found, same = weighed.hashes[window], same_as[window]
-            nothing = pa.nulls(len(found), pa.string())
-            status, reason = marks or (nothing, nothing)
-            columns = [
-                _hash_column(found),
-                status.cast(pa.string()),
-                reason.cast(pa.string()),
-                pa.array(same, pa.int64(), mask=same < 0),
-            ]
-            writer.write_table(pa.Table.from_arrays(columns, schema=ROWS_SCHEMA))
+        waiting: list[pa.Table] = []
+        for marks in weighed.marks:
+            waiting.append(_rows_table(weighed.hashes, same_as, marks))
+            if sum(map(len, waiting)) >= ROWS_PER_GROUP:
+                writer.write_table(pa.concat_tables(waiting))
+                waiting.clear()
+        writer.write_table(pa.concat_tables([ROWS_SCHEMA.empty_table(), *waiting]))
+
+
+def _rows_table(found: hashes.Hashes, same_as: np.ndarray, marks: Marks) -> pa.Table:
+    rows = slice(marks.start, marks.stop)
+    nothing = pa.nulls(marks.stop - marks.start, pa.string())
+    status, reason = marks.words or (nothing, nothing)
+    same = same_as[rows]
+    columns = [
+        _hash_column(found[rows]),
+        status.cast(pa.string()),
+        reason.cast(pa.string()),
+        pa.array(same, pa.int64(), mask=same < 0),
+    ]
+    return pa.Table.from_arrays(columns, schema=ROWS_SCHEMA)
 
 
 def max_body_bytes(job: Job) -> int:
@@ -125,43 +154,40 @@ class _Window:
     ) -> None:
         params = built.params
         self.start, self.rows = start, len(params)
-        self.statuses: list[str | None] = [None] * len(params)
-        self.reasons: list[str | None] = [None] * len(params)
-        self.hashes: list[bytes] = []
-        self.sizes: list[int] = []
-        outside = _outside(start, len(params), sample)
-        for row, request in enumerate(params):
-            size = 0 if request is None else item_bytes(start + row, request)
-            self.hashes.append(bytes(16) if request is None else request_hash(request))
-            if request is None:
-                self._leave_out(row, "skipped", built.reasons[row])
-            elif outside is not None and outside[row]:
-                self._leave_out(row, "skipped", "not in the sample")
-            elif size > largest:
-                self._leave_out(row, "oversized", _oversized(size, largest))
-            self.sizes.append(0 if self.statuses[row] else size)
+        self.marks: dict[int, tuple[str, str]] = {
+            row: ("skipped", reason) for row, reason in built.reasons.items()
+        }
+        self.hashes = hashes.from_bytes(request_hashes(params))
+        lengths = [len(request) if request else 0 for request in params]
+        self.sizes = item_sizes(np.arange(start, start + self.rows), lengths)
+        for row in _outside(start, self.rows, sample):
+            self.marks.setdefault(row, ("skipped", "not in the sample"))
+        for row in np.flatnonzero(self.sizes > largest).tolist():
+            why = _oversized(int(self.sizes[row]), largest)
+            self.marks.setdefault(row, ("oversized", why))
+        self.sizes[list(self.marks)] = 0
 
     def add_to(self, weighed: Weighed) -> None:
         """Keep the window's numbers."""
         stop = self.start + self.rows
-        weighed.hashes[self.start : stop] = hashes.from_bytes(self.hashes)
+        weighed.hashes[self.start : stop] = self.hashes
         weighed.sizes[self.start : stop] = self.sizes
-        found = {status for status in self.statuses if status}
-        for status in found:
-            count = self.statuses.count(status)
-            weighed.unsent[status] = weighed.unsent.get(status, 0) + count
-        words: Any = self.statuses, self.reasons
-        marks = tuple(pa.array(each, _WORDS) for each in words) if found else None
-        weighed.marks.append(marks)  # type: ignore[arg-type]
+        for status, _ in self.marks.values():
+            weighed.unsent[status] = weighed.unsent.get(status, 0) + 1
+        weighed.marks.append(Marks(self.start, stop, self._words()))
 
-    def _leave_out(self, row: int, status: str, reason: str) -> None:
-        self.statuses[row], self.reasons[row] = status, reason
+    def _words(self) -> tuple[pa.Array, pa.Array] | None:
+        if not self.marks:
+            return None
+        found = [self.marks.get(row, (None, None)) for row in range(self.rows)]
+        status, reason = (pa.array(words, _WORDS) for words in zip(*found, strict=True))
+        return status, reason
 
 
-def _outside(start: int, rows: int, sample: np.ndarray | None) -> list[bool] | None:
+def _outside(start: int, rows: int, sample: np.ndarray | None) -> list[int]:
     if sample is None:
-        return None
-    return list(~np.isin(np.arange(start, start + rows), sample))
+        return []
+    return np.flatnonzero(~np.isin(np.arange(start, start + rows), sample)).tolist()
 
 
 def _oversized(size: int, largest: int) -> str:

@@ -22,9 +22,11 @@ from batchkit_tasks.requests import (
     body_bytes,
     custom_id,
     encode_item,
+    encode_items,
     item_bytes,
     item_sizes,
     request_hash,
+    request_hashes,
 )
 
 NONCE = "0123456789abcdef"
@@ -267,3 +269,16 @@ def test_a_bodys_size_counts_its_commas(count: int):
 def test_equal_params_have_equal_hashes_of_16_bytes():
     assert request_hash(b"a") == request_hash(b"a") != request_hash(b"b")
     assert len(request_hash(b"a")) == 16
+
+
+def test_many_items_are_the_single_items_joined_by_commas():
+    places, params = [0, 7, 10_000], [b'{"a":1}', b"{}", b'{"b":2}']
+    single = [encode_item(NONCE, at, p) for at, p in zip(places, params, strict=True)]
+
+    assert encode_items(NONCE, places, params) == b",".join(single)
+
+
+def test_many_hashes_are_the_single_hashes_and_zeros_for_no_request():
+    hashes = request_hashes([b"a", None, b"b"])
+
+    assert hashes == [request_hash(b"a"), bytes(16), request_hash(b"b")]
