@@ -63,6 +63,10 @@ _SPLIT = re.compile(r"split-(\d{5,})\.json$")
 class RunDir(Sendings):
     """One run directory, by its URL."""
 
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._rounds_read: dict[str, Round] = {}
+
     def prepare(self) -> None:
         """Create the folders."""
         for name in ("rounds", "chunks", "parts"):
@@ -107,7 +111,7 @@ class RunDir(Sendings):
         splits = self._splits()
         found: list[Round] = []
         for number, url in self._numbered("rounds", _ROUND):
-            round_ = read_record(url, Round)
+            round_ = self._round(url)
             if round_.number != number:
                 raise RecordUnreadableError(url, f"it is that of round {round_.number}")
             if number != len(found) + 1:
@@ -115,6 +119,12 @@ class RunDir(Sendings):
             chunks = [c for chunk in round_.chunks for c in _expanded(chunk, splits)]
             found.append(replace(round_, chunks=tuple(chunks)))
         return found
+
+    def _round(self, url: str) -> Round:
+        """A round as it was first read: it never changes, and may have many ranges."""
+        if url not in self._rounds_read:
+            self._rounds_read[url] = read_record(url, Round)
+        return self._rounds_read[url]
 
     def _splits(self) -> dict[int, Round]:
         found = self._numbered("rounds", _SPLIT)
