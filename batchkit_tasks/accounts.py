@@ -6,6 +6,7 @@ because they were cut short or did not fit, is only in the parts.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,8 +18,10 @@ import pyarrow.parquet as pq
 
 from batchkit_tasks import storage
 from batchkit_tasks.arrow_compute import pc
+from batchkit_tasks.budget import add
 from batchkit_tasks.output_counts import TOKEN_FIELDS
 from batchkit_tasks.parts import Part, Positions
+from batchkit_tasks.pricing import Prices
 from batchkit_tasks.run_dir import positions
 from batchkit_tasks.run_parts import TAKEN_OVER
 
@@ -39,6 +42,10 @@ COLUMNS: Final = (
 )
 
 
+WRITTEN: Final = ("cache_creation_5m_tokens", "cache_creation_1h_tokens")
+"""Tokens written to the cache."""
+
+
 @dataclass(slots=True)
 class BatchAccount:
     """One collected message batch in numbers."""
@@ -55,6 +62,12 @@ class BatchAccount:
     """Rows that were billed at a price that is not known."""
     tiers: Counter[str]
     """Rows by service tier, as the answers tell."""
+    cache_hits: int
+    """Rows that read from the cache."""
+    cache_misses: int
+    """Rows that wrote to it and read nothing."""
+    saved_by_cache: float | None
+    """What the same tokens would have cost besides, without the cache."""
 
     @property
     def cost_usd(self) -> float | None:
@@ -115,6 +128,18 @@ class Accounts:
         return total
 
     @property
+    def cache_hit_rate(self) -> float | None:
+        """Share of the rows using the cache that read from it; None: none used it."""
+        hits = sum(batch.cache_hits for batch in self.batches)
+        used = hits + sum(batch.cache_misses for batch in self.batches)
+        return hits / used if used else None
+
+    @property
+    def saved_by_cache(self) -> float | None:
+        """What caching saved in all; None: a price is not known."""
+        return add(batch.saved_by_cache for batch in self.batches)
+
+    @property
     def other_tiers(self) -> dict[str, int]:
         """Rows that were not run as batch requests, by service tier."""
         tiers: Counter[str] = Counter()
@@ -123,7 +148,7 @@ class Accounts:
         return {tier: rows for tier, rows in sorted(tiers.items()) if tier != "batch"}
 
 
-def accounts_of(parts: Sequence[Part]) -> Accounts:
+def accounts_of(parts: Sequence[Part], prices: Prices) -> Accounts:
     """Read the parts of a run once and add them up; answers taken over are free."""
     accounts = Accounts()
     sent_again = _sent_again(parts)
@@ -132,22 +157,23 @@ def accounts_of(parts: Sequence[Part]) -> Accounts:
         if part.round == TAKEN_OVER:
             continue
         table = _read(part)
-        accounts.batches.append(_account(part, table))
+        accounts.batches.append(_account(part, table, prices))
         if part.round in sent_again:
             costs.append(_of_rows(table, sent_again[part.round]))
     accounts.earlier = _summed(costs)
     return accounts
 
 
-def account_of(part: Part) -> BatchAccount:
+def account_of(part: Part, prices: Prices) -> BatchAccount:
     """Read one part and add it up."""
-    return _account(part, _read(part))
+    return _account(part, _read(part), prices)
 
 
-def _account(part: Part, table: pa.Table) -> BatchAccount:
+def _account(part: Part, table: pa.Table, prices: Prices) -> BatchAccount:
     counted = pc.value_counts(table["service_tier"].drop_null()).to_pylist()
     statuses = pc.equal(table["status"], "succeeded")
     names = [each.name for each in TOKEN_FIELDS]
+    hits, misses = _cache_use(table)
     return BatchAccount(
         chunk=part.chunk.number,
         attempt=part.chunk.attempt,
@@ -158,7 +184,46 @@ def _account(part: Part, table: pa.Table) -> BatchAccount:
         known_usd=pc.sum(table["cost_usd"]).as_py() or 0.0,
         unpriced=pc.sum(_is_unpriced(table)).as_py() or 0,
         tiers=Counter({str(each["values"]): each["counts"] for each in counted}),
+        cache_hits=hits,
+        cache_misses=misses,
+        saved_by_cache=_saved_by_cache(table, prices) if hits or misses else 0.0,
     )
+
+
+def _cache_use(table: pa.Table) -> tuple[int, int]:
+    """Rows that read from the cache, and rows that only wrote to it."""
+    read = _numbers(table, "cache_read_tokens") > 0
+    written = _numbers(table, *WRITTEN) > 0
+    return int(read.sum()), int((written & ~read).sum())
+
+
+def _saved_by_cache(table: pa.Table, prices: Prices) -> float | None:
+    """What reading saved, less what writing cost more than plain input."""
+    total = 0.0
+    prompts = _numbers(table, *(each.name for each in TOKEN_FIELDS))
+    prompts -= _numbers(table, "output_tokens")
+    for model in table["model"].drop_null().unique().to_pylist():
+        price = prices.price(str(model))
+        if price is None:
+            return None
+        own = pc.fill_null(pc.equal(table["model"], model), False).to_numpy()
+        steps = [0, *([price.above_tokens] if price.above_tokens else []), 1 << 62]
+        for low, high in itertools.pairwise(steps):
+            rows = own & (prompts > low) & (prompts <= high)
+            rates = price.batch_rates(low + 1)
+            for name, rate in (
+                ("cache_read_tokens", rates.cache_read),
+                (WRITTEN[0], rates.cache_write_5m),
+                (WRITTEN[1], rates.cache_write_1h),
+            ):
+                total += (rates.input - rate) * int(_numbers(table, name)[rows].sum())
+    return total / 1_000_000
+
+
+def _numbers(table: pa.Table, *names: str) -> Any:
+    """The sum of some columns by row, nulls as 0."""
+    columns = [pc.fill_null(table[name], 0).to_numpy() for name in names]
+    return np.sum(columns, axis=0, dtype=np.int64)
 
 
 def _billed_tokens(table: pa.Table, name: str) -> int:

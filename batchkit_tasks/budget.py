@@ -102,12 +102,14 @@ def ceiling_usd(
     tokens = ceilings.rate.most_tokens(chunk.requests, chunk.body_bytes)
     rates = price.batch_rates(round(tokens / max(chunk.requests, 1)))
     answers = chunk.requests * (chunk.max_tokens or ceilings.max_tokens)
-    return (tokens * input_rate(rates, ceilings) + answers * rates.output) / 1_000_000
+    return (
+        tokens * input_rate(rates, ceilings.caches) + answers * rates.output
+    ) / 1_000_000
 
 
-def input_rate(rates: Rates, ceilings: Ceilings) -> float:
+def input_rate(rates: Rates, caches: bool) -> float:
     """The highest price of an input token."""
-    return max(rates.input, rates.cache_write_1h) if ceilings.caches else rates.input
+    return max(rates.input, rates.cache_write_1h) if caches else rates.input
 
 
 def add(prices: Iterable[float | None]) -> float | None:

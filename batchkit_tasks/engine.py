@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from batchkit_tasks import sources
 from batchkit_tasks.answers import AnswerFormat, answer_format
+from batchkit_tasks.caching import CachedBuilder
 from batchkit_tasks.errors import RecordUnreadableError
 from batchkit_tasks.parameters import Job
 from batchkit_tasks.price_table import read_price_table
@@ -56,6 +57,11 @@ class Run:
         return request_builder(self.job, self.answer)
 
     @cached_property
+    def plain_requests(self) -> RequestBuilder:
+        """The same requests without marks for the cache: what is asked is the same."""
+        return request_builder(self.job, self.answer, plain=True)
+
+    @cached_property
     def prices(self) -> Prices:
         """What models cost: the job's own table first."""
         return Prices(read_price_table(self.job.advanced.prices))
@@ -92,14 +98,18 @@ class Run:
             sources.check_unchanged(self.plan.source, self.url)
 
 
-def request_builder(job: Job, answer: AnswerFormat) -> RequestBuilder:
+def request_builder(
+    job: Job, answer: AnswerFormat, *, plain: bool = False
+) -> RequestBuilder:
     """The builder of a job's requests.
 
     Raises:
         PromptError: A template cannot be read.
-        ParameterError: `request` is not a JSON object or sets a reserved key.
+        ParameterError: `request` is not a JSON object or sets a reserved key, or there
+            is nothing to cache.
     """
-    return RequestBuilder(
+    kind = RequestBuilder if plain or job.advanced.cache == "off" else CachedBuilder
+    return kind(
         prompt=job.prompt,
         system=job.advanced.system,
         model=job.model,

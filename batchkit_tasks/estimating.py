@@ -14,7 +14,8 @@ import msgspec
 import numpy as np
 
 from batchkit_tasks.answers import AnswerFormat
-from batchkit_tasks.budget import add
+from batchkit_tasks.budget import add, input_rate
+from batchkit_tasks.caching import CachedBuilder, least_tokens
 from batchkit_tasks.earlier import neighbours
 from batchkit_tasks.engine import Run
 from batchkit_tasks.errors import BatchkitError
@@ -111,6 +112,7 @@ def estimate_run(run: Run, api: TokenCounter | None) -> Estimate:
         size_bytes=sum(c.body_bytes - BODY_OVERHEAD for c in round_.chunks),
         answer_tokens=len(rows) * min(float(max_tokens), answer),
         most_answer_tokens=len(rows) * max_tokens,
+        caches=run.job.advanced.cache != "off",
     )
     return _estimate(
         run.job.model,
@@ -123,7 +125,7 @@ def estimate_run(run: Run, api: TokenCounter | None) -> Estimate:
         batches=len(round_.chunks),
         from_earlier_answers=earlier is not None,
         prompts=_prompts(run, rows[:SHOWN_PROMPTS]),
-        notes=round_.notes,
+        notes=(*round_.notes, *_cache_notes(run, rate)),
     )
 
 
@@ -198,6 +200,20 @@ def _prompts(run: Run, rows: np.ndarray) -> tuple[str, ...]:
     return tuple(prompt or "" for prompt in run.requests.prompts(table))
 
 
+def _cache_notes(run: Run, rate: TokenRate) -> tuple[str, ...]:
+    """Say so if what the requests share is too short to be cached."""
+    if not isinstance(run.requests, CachedBuilder):
+        return ()
+    tokens = round(run.requests.shared_bytes * rate.per_byte)
+    least = least_tokens(run.job.model)
+    if tokens >= least:
+        return ()
+    return (
+        f"The requests share about {tokens:,} tokens at their beginning; {run.job.model} "
+        f"caches from {least:,} on, so nothing will be cached.",
+    )
+
+
 class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     """Requests in numbers."""
 
@@ -206,6 +222,8 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     answer_tokens: float
     """Expected of all answers together."""
     most_answer_tokens: int
+    caches: bool = False
+    """Whether requests may write to the cache, which costs more than plain input."""
 
 
 def _estimate(
@@ -215,7 +233,7 @@ def _estimate(
     expected = rate.tokens(requests, size), asked.answer_tokens
     most = rate.most_tokens(requests, size), float(asked.most_answer_tokens)
     batch, standard = _prices(price, requests, *expected)
-    batch_ceiling, standard_ceiling = _prices(price, requests, *most)
+    batch_ceiling, standard_ceiling = _prices(price, requests, *most, asked.caches)
     return Estimate(
         model=model,
         requests=requests,
@@ -234,7 +252,11 @@ def _estimate(
 
 
 def _prices(
-    price: ModelPrice | None, requests: int, prompts: float, answers: float
+    price: ModelPrice | None,
+    requests: int,
+    prompts: float,
+    answers: float,
+    caches: bool = False,
 ) -> tuple[float | None, float | None]:
     """Price in a batch and one by one, for prompts of the average length."""
     if price is None:
@@ -242,7 +264,8 @@ def _prices(
     prompt = round(prompts / max(requests, 1))
 
     def total(rates: Any) -> float:
-        return round((prompts * rates.input + answers * rates.output) / 1_000_000, 9)
+        tokens = prompts * input_rate(rates, caches) + answers * rates.output
+        return round(tokens / 1_000_000, 9)
 
     return total(price.batch_rates(prompt)), total(price.standard_rates(prompt))
 

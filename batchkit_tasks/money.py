@@ -191,7 +191,7 @@ class Purse:
         """What a collected chunk cost; what is not known counts as its ceiling."""
         if chunk.number not in self._spent:
             url = self._run.dir.part_url(chunk.number)
-            account = account_of(Part(chunk, 1, url, "", ""))
+            account = account_of(Part(chunk, 1, url, "", ""), self._run.prices)
             cost = account.cost_usd
             self._spent[chunk.number] = self._ceiling(chunk) if cost is None else cost
         return self._spent[chunk.number]
@@ -201,7 +201,8 @@ class Purse:
         if self._rate is None:
             estimate = kept_estimate(self._run.dir)
             self._rate = estimate.rate if estimate else TokenRate()
-        ceilings = Ceilings(self._rate, job.advanced.max_tokens)
+        caches = job.advanced.cache != "off"
+        ceilings = Ceilings(self._rate, job.advanced.max_tokens, caches)
         return budget.ceiling_usd(chunk, self._run.prices.price(job.model), ceilings)
 
 

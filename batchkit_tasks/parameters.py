@@ -218,6 +218,13 @@ class Advanced(_Strict):
         '{"claude-haiku-5-5": {"input": 0.1, "output": 0.5}}; they win over the known ones',
         json_schema_extra={"position": 14, "format": "json-string"},
     )
+    cache: Literal["off", "on", "primed"] = _field(
+        "off",
+        "Prompt cache",
+        "on: the system prompt, or the prompt up to its first column, is cached for an "
+        "hour; primed: one request is sent first, to write it",
+        position=15,
+    )
 
 
 class Job(_Strict):

@@ -234,7 +234,7 @@ class _Round:
         begun = survey.unclear | self.sending.keys()
         flying = sum(chunk.requests for chunk in survey.open)
         flying += sum(c.requests for c in survey.chunks if c.number in begun)
-        free = [c for c in survey.unsent if c.number not in self.sending]
+        free = [c for c in self._next(survey) if c.number not in self.sending]
         ready = [c for c in free if not self._is_held(c, now)]
         chosen = [c for c in ready if c.number in survey.unclear]
         ceiling = self.run.job.advanced.max_requests_in_flight
@@ -250,6 +250,15 @@ class _Round:
             if self.queue.is_careful:
                 break
         return chosen
+
+    def _next(self, survey: _Survey) -> list[Chunk]:
+        """What may be sent now: only the request that primes the cache, until its
+        answer is here, then all."""
+        first = survey.chunks[0]
+        primes = self.run.job.advanced.cache == "primed"
+        if not primes or first.number in survey.collected:
+            return survey.unsent
+        return [chunk for chunk in survey.unsent if chunk.number == first.number]
 
     def _is_held(self, chunk: Chunk, now: datetime) -> bool:
         sent = self.not_before.get(chunk.number)
@@ -399,7 +408,8 @@ class _Round:
 
     def _mostly_invalid(self, survey: _Survey) -> tuple[int, int, str] | None:
         """Whether most of the first chunk came back as invalid requests."""
-        first = survey.chunks[0]
+        # One request that primes the cache tells nothing about the others.
+        first = next((c for c in survey.chunks if c.requests > 1), survey.chunks[0])
         if first.number not in survey.collected:
             return None
         part = read_part(self.run, first.number, ["error_type", "error"])

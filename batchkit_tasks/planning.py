@@ -24,7 +24,7 @@ from batchkit_tasks.output import own_columns
 from batchkit_tasks.output_counts import NOT_SENT
 from batchkit_tasks.parameters import Job
 from batchkit_tasks.price_table import read_price_table
-from batchkit_tasks.records import Plan, Round, Source, SourceFile
+from batchkit_tasks.records import Chunk, Plan, Round, Source, SourceFile
 from batchkit_tasks.run_dir import RunDir
 from batchkit_tasks.table_files import moved_into_place
 from batchkit_tasks.taking_over import TakenOver, forget, take_over
@@ -129,12 +129,7 @@ def plan_first_round(run: Run) -> Round:
     weighed = weigh_rows(run)
     shared = _share(run, weighed, token)
     write_rows(run.dir.rows_url(token), weighed, shared.same_as)
-    chunks = cut_rows(
-        shared.sent,
-        weighed.sizes[shared.sent],
-        max_requests=run.job.advanced.rows_per_batch,
-        max_bytes=max_body_bytes(run.job),
-    )
+    chunks = _cut(run.job, shared.sent, weighed.sizes[shared.sent])
     planned = Round(
         number=1,
         chunks=tuple(chunks),
@@ -149,6 +144,18 @@ def plan_first_round(run: Run) -> Round:
     if kept.token != token:
         forget(run, token)
     return kept
+
+
+def _cut(job: Job, rows: np.ndarray, sizes: np.ndarray) -> list[Chunk]:
+    """Cut rows into chunks; where the cache is primed, the first has one row."""
+    limits: dict[str, Any] = {
+        "max_requests": job.advanced.rows_per_batch,
+        "max_bytes": max_body_bytes(job),
+    }
+    if job.advanced.cache != "primed" or len(rows) < 2:
+        return cut_rows(rows, sizes, **limits)
+    rest = cut_rows(rows[1:], sizes[1:], used_counts={1}, first_number=1, **limits)
+    return [*cut_rows(rows[:1], sizes[:1], **limits), *rest]
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,13 +101,13 @@ class RequestBuilder:
             dict.fromkeys(self._prompt.columns + self._system.columns)
         )
         start = _encode({"model": model, "max_tokens": max_tokens})
-        self._start = start[:-1] + b',"messages":[{"role":"user","content":"'
+        self._start = start[:-1] + b',"messages":[{"role":"user","content":'
         self._stop = b"," + _encode(extra)[1:] if extra else b"}"
 
     def with_max_tokens(self, max_tokens: int) -> RequestBuilder:
         """Give the same requests with another longest answer."""
         settings: dict[str, Any] = self._settings | {"max_tokens": max_tokens}
-        return RequestBuilder(**settings)
+        return type(self)(**settings)
 
     def check(self, schema: pa.Schema) -> None:
         """Refuse a table whose rows could not be rendered.
@@ -137,8 +137,8 @@ class RequestBuilder:
         reasons = self._reasons(texts, escaped, rows.num_rows)
         parts: list[bytes | Escaped] = [
             self._start,
-            *_fill(self._prompt, escaped),
-            b'"}]',
+            *self._content(escaped),
+            b"}]",
             *self._system_parts(texts, escaped, rows.num_rows),
             self._stop,
         ]
@@ -146,6 +146,10 @@ class RequestBuilder:
         for row in reasons:
             params[row] = None
         return Built(params, reasons)
+
+    def _content(self, escaped: Mapping[str, Escaped]) -> list[bytes | Escaped]:
+        """Give the bytes of the message's content."""
+        return [b'"', *fill(self._prompt, escaped), b'"']
 
     def prompts(self, rows: pa.Table) -> list[str | None]:
         """Give each row's prompt as text, None where a column that it uses is null."""
@@ -189,18 +193,18 @@ class RequestBuilder:
                 why = "is null" if texts[name][row] is None else "is not valid UTF-8"
                 reasons.setdefault(row, f"column {name!r} {why}")
                 column[row] = b""
-        for row in _blank_rows(self._prompt, texts, count):
+        for row in blank_rows(self._prompt, texts, count):
             reasons.setdefault(row, "the prompt is empty")
         return dict(sorted(reasons.items()))
 
     def _system_parts(
-        self, texts: dict[str, Texts], escaped: dict[str, Escaped], count: int
+        self, texts: Mapping[str, Texts], escaped: Mapping[str, Escaped], count: int
     ) -> list[bytes | Escaped]:
         """Give the system prompt's bytes; rows in which it is blank have none."""
         if not self._system.parts:
             return []
-        parts = [b',"system":"', *_fill(self._system, escaped), b'"']
-        blank = set(_blank_rows(self._system, texts, count))
+        parts = [b',"system":"', *fill(self._system, escaped), b'"']
+        blank = set(blank_rows(self._system, texts, count))
         if not blank:
             return parts
         rows = enumerate(_by_row(parts, count))
@@ -233,7 +237,8 @@ def _without_bytes(column: Escaped) -> Iterable[int]:
     return [row for row, value in enumerate(column) if value is None]
 
 
-def _fill(template: Template, escaped: Mapping[str, Escaped]) -> list[bytes | Escaped]:
+def fill(template: Template, escaped: Mapping[str, Escaped]) -> list[bytes | Escaped]:
+    """Give a template's pieces as the inside of a JSON string."""
     return [
         _encode(part)[1:-1] if isinstance(part, str) else escaped[part.column]
         for part in template.parts
@@ -246,8 +251,8 @@ def _by_row(parts: Sequence[bytes | Escaped], count: int) -> Iterator[tuple[Any,
     return zip(*columns, strict=True)
 
 
-def _blank_rows(
-    template: Template, texts: dict[str, Texts], count: int
+def blank_rows(
+    template: Template, texts: Mapping[str, Texts], count: int
 ) -> Iterable[int]:
     """Give the rows for which a template renders to nothing but blanks."""
     if "".join(template.literals).strip():

@@ -67,6 +67,10 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What each collected batch came to, failed attempts included."""
     other_tiers: dict[str, int] = {}
     """Rows that were not run at batch priority, by service tier; should be empty."""
+    cache_hit_rate: float | None = None
+    """Share of the rows using the prompt cache that read from it; None: none used it."""
+    cache_saved_usd: float | None = None
+    """What the cache saved, less what writing to it cost; None: not known."""
     estimate: dict[str, Any] = {}
     """What the first round was expected to cost, before it was sent."""
     prompts: tuple[str, ...] = ()
@@ -118,6 +122,13 @@ def oddities(summary: RunSummary) -> list[str]:
         "full price, and are counted here at the batch price."
         for tier, rows in summary.other_tiers.items()
     ]
+    if summary.cache_hit_rate is not None:
+        saved = summary.cache_saved_usd
+        amount = "an unknown amount" if saved is None else f"${saved:,.2f}"
+        lines.append(
+            f"Prompt cache: {summary.cache_hit_rate:.0%} of the rows read from it, which "
+            f"saved {amount}."
+        )
     if summary.unpriced:
         lines.append(
             f"What the run cost is not known: {summary.unpriced:,} rows were billed at a "

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batchkit_tasks import hashes
+from batchkit_tasks.caching import CachedBuilder
 from batchkit_tasks.engine import Run, used_columns
 from batchkit_tasks.limits import API_MAX_BATCH_BYTES, MAX_BATCH_BYTES_MARGIN
 from batchkit_tasks.parameters import Job
@@ -72,7 +73,8 @@ class Weighed:
 
 def weigh_rows(run: Run) -> Weighed:
     """Build all requests of a run, in windows."""
-    largest = max_body_bytes(run.job) - BODY_OVERHEAD
+    mark = run.requests.overhead if isinstance(run.requests, CachedBuilder) else 0
+    largest = max_body_bytes(run.job) - BODY_OVERHEAD - mark
     count = run.plan.rows
     sample = _sample(count, run.job.sample_rows)
     rows = run.rows()
@@ -81,12 +83,13 @@ def weigh_rows(run: Run) -> Weighed:
     start, size = 0, FIRST_ROWS
     while start < count:
         stop = min(start + size, count)
-        built = run.requests.build(rows.read(start, stop, columns))
+        built = run.plain_requests.build(rows.read(start, stop, columns))
         window = _Window(start, built, largest, sample)
         window.add_to(weighed)
         size = min(2 * size, window_rows(float(window.sizes.mean())))
         start = stop
     rows.close()
+    weighed.sizes[weighed.asked] += mark
     return weighed
 
 

@@ -29,7 +29,7 @@ def write_run(run: Run, absent_status: str = "", reason: str = "") -> RunSummary
     found = parts_of(run)
     absent = absent_chunks(run, absent_status, reason) if absent_status else ()
     parts = Parts(found, run.answer.fields, absent)
-    accounts = accounts_of(found)
+    accounts = accounts_of(found, run.prices)
     counts = write_table(
         rows=run.rows(),
         fates=fates_of(run),
@@ -77,6 +77,8 @@ def sum_up(run: Run, counts: OutputCounts, accounts: Accounts) -> RunSummary:
         unpriced=accounts.unpriced,
         batch_costs=tuple(map(_batch_cost, accounts.batches)),
         other_tiers=accounts.other_tiers,
+        cache_hit_rate=accounts.cache_hit_rate,
+        cache_saved_usd=accounts.saved_by_cache,
         estimate=shown(estimate) if estimate else {},
     )
 

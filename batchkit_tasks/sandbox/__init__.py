@@ -48,6 +48,9 @@ Markers of messages add up (`[[thinking]] [[cache]]`). What the API finds wrong 
 `params` ends a request as there (`validation`), without a marker. A URL on a host that
 ends in `.invalid`, and a `file_id` with `missing` in it, cannot be fetched.
 
+`cache_control` in a request changes its usage as a bill would show it
+(`prompt_cache`).
+
 **Faults.** `sandbox.fault(ENDPOINT, KIND, times=1, after=0, batch=None, ...)`:
 
 | kind | what the call meets |

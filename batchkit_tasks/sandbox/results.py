@@ -12,6 +12,7 @@ import msgspec
 from batchkit_tasks.sandbox.answers import output_tokens
 from batchkit_tasks.sandbox.errored import error_result, ordered_error
 from batchkit_tasks.sandbox.messages import message
+from batchkit_tasks.sandbox.prompt_cache import PromptCache
 from batchkit_tasks.sandbox.prompts import Marker, find_markers, opening_text
 from batchkit_tasks.sandbox.seeds import Seed
 from batchkit_tasks.sandbox.validation import Rules, find_error
@@ -47,6 +48,9 @@ class Outcomes:
     """Gives each request its outcome; remembers what `once` and `times` count."""
 
     def __init__(self) -> None:
+        self.batch_id = ""
+        """The batch that is being run."""
+        self._cache = PromptCache()
         self._seen: Counter[str] = Counter()
         self._numbers = itertools.count(1)
         self._encode = msgspec.json.Encoder().encode
@@ -73,13 +77,12 @@ class Outcomes:
     def _success(
         self, custom_id: str, params: Mapping[str, Any], markers: Sequence[Marker]
     ) -> bytes:
-        result = {
-            "type": "succeeded",
-            "message": message(
-                f"msg_01sandbox{next(self._numbers):012d}", params, markers
-            ),
-        }
-        return self._line(custom_id, result)
+        made = message(f"msg_01sandbox{next(self._numbers):012d}", params, markers)
+        usage = made["usage"]
+        usage |= self._cache.usage(
+            params, custom_id, self.batch_id, usage["input_tokens"]
+        )
+        return self._line(custom_id, {"type": "succeeded", "message": made})
 
     def _other_end(
         self, custom_id: str, params: Mapping[str, Any], marker: Marker

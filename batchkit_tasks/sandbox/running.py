@@ -114,6 +114,7 @@ class Runner:
         """Write the result lines, and return their kinds."""
         requests = decode_requests(self.body_path(batch.id).read_bytes())
         kinds = bytearray()
+        self._outcomes.batch_id = batch.id
         drain = FixedLines(fixed) if fixed else None
         with self.whole_path(batch.id).open("wb", buffering=1 << 20) as file:
             for at in completion_order(batch.id, len(requests)):
