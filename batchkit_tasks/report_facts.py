@@ -207,7 +207,7 @@ def digest_part(run: Run, collected: Part) -> PartDigest:
     """Sum up the results of one batch."""
     fs, path = storage.filesystem(collected.url)
     part = pq.read_table(path, filesystem=fs, columns=_COLUMNS)
-    account = account_of(collected)
+    account = account_of(collected, run.prices)
     answered = part.filter(pc.greater(pc.fill_null(part["cost_usd"], 1.0), 0.0))
     answered = answered.filter(pc.is_valid(answered["output_tokens"]))
     return PartDigest(
