@@ -53,7 +53,8 @@ def look(
     """
     now = now or datetime.now(UTC)
     collected = run.collected() | being_collected
-    records = run.latest_records()
+    planned = {chunk.number for round_ in run.rounds() for chunk in round_.chunks}
+    records = {n: r for n, r in run.latest_records().items() if n in planned}
     waiting_for = _settle_disputes(
         run,
         {

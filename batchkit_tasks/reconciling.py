@@ -52,6 +52,8 @@ def settle(run: Run, intent: Intended, api: Api) -> Submitted | NotYet | Unsent:
     """
     now = datetime.now(UTC)
     check_workspace(intent, api)
+    if run.dir.is_split(intent.chunk):
+        return _conclude(run, intent, "too large; its halves are sent instead", now)
     if not intent.over and is_gone(intent.claimed_by):
         gone = replace(intent, deadline=min(now, intent.deadline), over=True)
         if not run.dir.move_on(intent, gone):
@@ -94,8 +96,7 @@ def settle(run: Run, intent: Intended, api: Api) -> Submitted | NotYet | Unsent:
             return _not_yet(run, intent, again, why, candidates)
         case submission.SendAgain():
             _check_same_key(run, intent, listed, api)
-            unsent = Unsent(intent=intent, why="not in the list", at=now)
-            return unsent if run.dir.move_on(intent, unsent) else _changed(now)
+            return _conclude(run, intent, "not in the list", now)
 
 
 def submitted(intent: Intended, batch: MessageBatch, proof: Proof) -> Submitted:
@@ -174,6 +175,11 @@ def _adopt(
     if run.dir.move_on(intent, record):
         return record
     return _changed(datetime.now(UTC))
+
+
+def _conclude(run: Run, intent: Intended, why: str, now: datetime) -> Unsent | NotYet:
+    unsent = Unsent(intent=intent, why=why, at=now)
+    return unsent if run.dir.move_on(intent, unsent) else _changed(now)
 
 
 def _changed(now: datetime) -> NotYet:

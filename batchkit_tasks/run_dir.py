@@ -138,12 +138,16 @@ class RunDir(Sendings):
 
     def split(self, chunk: Chunk, halves: Sequence[Chunk]) -> None:
         """Put smaller chunks in the place of one whose body the API found too large."""
-        url = storage.join(self.url, "rounds", f"split-{chunk.number:05d}.json")
-        create_record(url, Round(number=0, chunks=tuple(halves)))
+        create_record(
+            self._split_url(chunk.number), Round(number=0, chunks=tuple(halves))
+        )
 
-    def is_split(self, chunk: Chunk) -> bool:
+    def is_split(self, chunk: int) -> bool:
         """Whether smaller chunks stand in the place of this one."""
-        return chunk.number in self._splits()
+        return storage.exists(self._split_url(chunk))
+
+    def _split_url(self, chunk: int) -> str:
+        return storage.join(self.url, "rounds", f"split-{chunk:05d}.json")
 
     def create_round(self, round_: Round) -> Round:
         """Write a round, or return the one that another process wrote first."""

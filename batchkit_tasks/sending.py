@@ -82,7 +82,7 @@ def send_chunk(run: Run, chunk: Chunk, api: Api) -> Submitted | NotYet | Split:
         settled = settle(run, record, api)
         if not isinstance(settled, Unsent):
             return settled
-    if run.dir.is_split(chunk):
+    if run.dir.is_split(chunk.number):
         return Split("its halves are sent instead")
     return _send(run, chunk, sending + 1, api)
 

@@ -64,6 +64,9 @@ NONCE_CHARS: Final = 16
 CLOCK_TOLERANCE: Final = timedelta(minutes=2)
 """What our measure of the server's clock may be wrong by, beyond the measured skew."""
 
+CLOCK_NOISE: Final = timedelta(seconds=10)
+"""Two measures of one clock may differ by so much."""
+
 UPLOAD_BASE: Final = timedelta(seconds=120)
 """Time that every upload gets, whatever its size."""
 
@@ -156,12 +159,15 @@ def time_since_deadline(
 ) -> timedelta:
     """How long the last byte cannot have been handed over any more; below 0: it can.
 
-    Measured on the server's clock where both sides know it, so that it holds between
-    machines whose clocks differ, and when ours was set since.
+    Measured on the server's clock where ours has moved against it, so that it holds
+    between machines whose clocks differ, and when ours was set since. What a `Date`
+    header may be wrong by (whole seconds, a slow answer) counts as no movement.
     """
+    since = now - intent.deadline
     if skew is None or intent.clock_skew_seconds is None:
-        return now - intent.deadline
-    return now + skew - intent.deadline - _skew(intent)
+        return since
+    moved = skew - _skew(intent)
+    return since + moved if abs(moved) > CLOCK_NOISE else since
 
 
 def time_to_settle(

@@ -152,6 +152,12 @@ def test_the_deadline_is_compared_on_the_servers_clock() -> None:
     assert time_since_deadline(known, NOW + 2 * HOUR, None) == 2 * HOUR
 
 
+def test_a_date_of_whole_seconds_moves_no_deadline() -> None:
+    known = intent(clock_skew_seconds=-0.9, deadline=NOW)
+
+    assert time_since_deadline(known, NOW + SECOND, timedelta(seconds=0.1)) == SECOND
+
+
 def test_the_servers_clock_is_read_off_its_date() -> None:
     headers = {"date": "Sun, 22 Nov 2026 15:00:00 GMT"}
 
