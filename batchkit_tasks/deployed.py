@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from prefect.exceptions import Pause
+from prefect.exceptions import Pause, TerminationSignal
 from prefect.logging import get_run_logger
 from prefect.states import Completed
 
@@ -19,6 +19,7 @@ from batchkit_tasks import events, looking, suspension, tasks
 from batchkit_tasks.credentials import AnthropicCredentials
 from batchkit_tasks.flow_run import RUN_LABEL, FlowRun
 from batchkit_tasks.naming import run_name
+from batchkit_tasks.orphans import outlive_the_worker
 from batchkit_tasks.parameters import Advanced, Answer, Job
 from batchkit_tasks.report_artifact import LiveReport
 from batchkit_tasks.run_dir import RunDir
@@ -54,6 +55,7 @@ def run_as_flow(
         CollisionStrategyError: The deployment would cancel runs that wait.
         BatchkitError: As `pipeline.run_to_end`.
     """
+    outlive_the_worker()
     flow_run = FlowRun.current()
     run_url = flow_run.label(RUN_LABEL)
     host = FlowHost(flow_run, tasks, is_first_process=run_url is None)
@@ -103,9 +105,17 @@ def _run_to_end(
     from batchkit_tasks import pipeline
 
     assert host.report is not None
-    summary = host.report.to_the_end(
-        lambda: pipeline.run_to_end(run_url, credentials, host, ended)
-    )
+    try:
+        summary = host.report.to_the_end(
+            lambda: pipeline.run_to_end(run_url, credentials, host, ended)
+        )
+    except TerminationSignal:
+        # The hook does it too, but only once this process is gone, which may take half a
+        # minute if an upload is under way.
+        from batchkit_tasks.sweeping import cancel_batches_of
+
+        cancel_batches_of(host.flow_run.id, host.log)
+        raise
     # As a state, so that the run's page says what it came to; callers get the data.
     return cast(Any, Completed(message=summary.message, data=summary.as_dict()))
 

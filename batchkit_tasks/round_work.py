@@ -56,17 +56,20 @@ class RoundWork:
 
     def work_through(self) -> None:
         """Return when every chunk of the round is collected."""
-        with (
-            ThreadPoolExecutor(SENDERS, "send") as senders,
-            ThreadPoolExecutor(COLLECTORS, "collect") as collectors,
-        ):
-            try:
-                while not self._step(senders, collectors):
-                    pass
-            except BaseException:
-                senders.shutdown(wait=False, cancel_futures=True)
-                collectors.shutdown(wait=False, cancel_futures=True)
-                raise
+        senders = ThreadPoolExecutor(SENDERS, "send")
+        collectors = ThreadPoolExecutor(COLLECTORS, "collect")
+        in_order = True
+        try:
+            while not self._step(senders, collectors):
+                pass
+        except BaseException as error:
+            # Whoever ends this process does not wait for an upload; all others do, so
+            # that nothing is sent any more once the error is heard of.
+            in_order = isinstance(error, Exception)
+            raise
+        finally:
+            for pool in (senders, collectors):
+                pool.shutdown(wait=in_order, cancel_futures=True)
 
     def _step(
         self, senders: ThreadPoolExecutor, collectors: ThreadPoolExecutor
@@ -163,7 +166,8 @@ class RoundWork:
 
     def _wait(self, survey: Survey) -> None:
         """Wait until something has happened: here, or by giving the process back."""
-        if self._busy() and not survey.open:
+        running = [c for c in survey.open if c.number not in self.collecting]
+        if self._busy() and not running:  # nothing to look at until that is over
             wait(self._futures(), return_when=FIRST_COMPLETED)
             return
         if not survey.open:

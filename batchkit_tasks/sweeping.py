@@ -105,13 +105,24 @@ class Sweep:
         return self.swept
 
     def behind(self, flow_run_id: UUID) -> Swept:
-        """Clean up behind one canceled flow run."""
+        """Clean up behind one flow run, if it is canceled."""
+        if run := self._canceled(flow_run_id):
+            self._clean_up([run])
+        return self.swept
+
+    def cancel_batches_of(self, flow_run_id: UUID) -> Swept:
+        """Only cancel the batches of one flow run, if it is canceled."""
+        run = self._canceled(flow_run_id)
+        if run and run.run not in self._alive and not settling.is_settled(run.run):
+            self._guarded(run, lambda: self._stop(run))
+        return self.swept
+
+    def _canceled(self, flow_run_id: UUID) -> Tracked | None:
         run = self.tracker.read(flow_run_id)
         if run is None or run.state not in (StateType.CANCELLED, StateType.CANCELLING):
-            return self.swept
+            return None
         self._alive = {other.run for other in self.tracker.live() if other.id != run.id}
-        self._clean_up([run])
-        return self.swept
+        return run
 
     # ---------------------------------------------------------------- picking up
 
@@ -287,3 +298,14 @@ def clean_up_after_cancel(flow: Any, flow_run: FlowRun, state: Any) -> None:
         swept = Sweep(Tracker(client), logger.info).behind(flow_run.id)
     for problem in swept.problems:
         logger.warning(problem)
+
+
+def cancel_batches_of(flow_run_id: UUID, log: Callable[[str], None]) -> None:
+    """Cancel the batches of the flow run that this process runs, if it is canceled.
+
+    Does nothing if only the process is ended: its machine stops, its worker restarts.
+    """
+    with get_client(sync_client=True) as client:
+        swept = Sweep(Tracker(client), log).cancel_batches_of(flow_run_id)
+    for problem in swept.problems:
+        log(problem)

@@ -123,7 +123,7 @@ def free_port() -> int:
 
 
 def wait_for(
-    found: Callable[[], T | None], *, description: str, seconds: float = 120.0
+    found: Callable[[], T | None], *, description: str, seconds: float = 240.0
 ) -> T:
     """Wait until a call gives something, and return it."""
     deadline = time.monotonic() + seconds

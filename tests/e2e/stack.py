@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
@@ -23,9 +24,15 @@ from prefect.client.schemas.filters import (
     FlowRunFilterState,
     FlowRunFilterStateName,
 )
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.objects import (
+    ConcurrencyLimitStrategy,
+    ConcurrencyOptions,
+    FlowRun,
+    State,
+)
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Scheduled
 
 from batchkit_tasks import AnthropicCredentials
 from tests.e2e.processes import (
@@ -304,7 +311,7 @@ class Stack(AbstractContextManager["Stack"]):
         is_there: Callable[[State[Any]], bool],
         *,
         description: str,
-        seconds: float = 120.0,
+        seconds: float = 240.0,
     ) -> State[Any]:
         """Wait for a state of a run."""
 
@@ -319,7 +326,7 @@ class Stack(AbstractContextManager["Stack"]):
 
         return wait_for(look, description=description, seconds=seconds)
 
-    def wait_until_waiting(self, run: UUID, seconds: float = 120.0) -> State[Any]:
+    def wait_until_waiting(self, run: UUID, seconds: float = 240.0) -> State[Any]:
         """Wait until a run waits without a process."""
         state = self.wait(
             run,
@@ -338,7 +345,7 @@ class Stack(AbstractContextManager["Stack"]):
             seconds=30,
         )
 
-    def wait_until_completed(self, run: UUID, seconds: float = 180.0) -> None:
+    def wait_until_completed(self, run: UUID, seconds: float = 240.0) -> None:
         """Wait until a run has completed; any other end is an error."""
         self.wait(
             run,
@@ -346,6 +353,61 @@ class Stack(AbstractContextManager["Stack"]):
             description="the run completes",
             seconds=seconds,
         )
+
+    def wait_until_waiting_or_crashed(self, run: UUID) -> None:
+        """Wait until a run waits, or its process gave up on the server."""
+
+        def settled() -> bool:
+            state = self.state(run)
+            return state.name == "AwaitingRetry" or state.is_crashed()
+
+        wait_for(settled, description="the run waits, or crashed")
+        self.wait_for_no_process(run)
+
+    def retry_if_crashed(self, run: UUID) -> None:
+        """Press Retry, if there is such a button."""
+        if self.state(run).is_crashed():
+            time.sleep(15)  # Prefect's worker reports the crash a second time
+            self.client.set_flow_run_state(run, Scheduled(name="AwaitingRetry"))
+
+    def newest_run(self, deployment: str, *, source: str) -> UUID:
+        """The run of a deployment over a source."""
+        found = self.client.read_deployment_by_name(deployment)
+        wanted = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[found.id]))
+        runs = self.client.read_flow_runs(flow_run_filter=wanted)
+        return next(run.id for run in runs if run.parameters.get("source") == source)
+
+    def set_state(self, run: UUID, kind: str) -> None:
+        """Set a state by force."""
+        answer = httpx.post(
+            f"{self.api}/flow_runs/{run}/set_state",
+            json={"state": {"type": kind}, "force": True},
+            timeout=60,
+        )
+        answer.raise_for_status()
+
+    def deploy_with_cancel_new(self) -> str:
+        """Make a deployment as it must not be; return its name."""
+        good = self.client.read_deployment_by_name(DEPLOYMENT)
+        self.client.create_deployment(
+            flow_id=good.flow_id,
+            name="cancels",
+            entrypoint=good.entrypoint,
+            path=good.path,
+            pull_steps=good.pull_steps,
+            work_pool_name=POOL,
+            job_variables=good.job_variables,
+            parameter_openapi_schema=good.parameter_openapi_schema,
+            concurrency_limit=1,
+            concurrency_options=ConcurrencyOptions(
+                collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW
+            ),
+        )
+        return "batch-table/cancels"
+
+    def delete_deployment(self, name: str) -> None:
+        """Remove a deployment."""
+        self.client.delete_deployment(self.client.read_deployment_by_name(name).id)
 
     def cancel(self, run: UUID) -> datetime:
         """Cancel a run as the button of its page does; return when."""
