@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from batchkit_tasks import steps
 from batchkit_tasks.credentials import AnthropicCredentials
 from batchkit_tasks.hosts import InProcess
@@ -16,7 +18,8 @@ def run(work: Work, meter: Meter) -> None:
     with meter.phase("all"):
         summary = run_to_end(steps.stage_input(job(work)), key(work), InProcess())
     assert summary.by_status == {"succeeded": summary.rows}, summary
-    meter.facts = {"rows": summary.rows, "batches": len(summary.batches)}
+    files = sum(path.is_file() for path in Path(summary.run).rglob("*"))
+    meter.facts = {"batches": len(summary.batches), "files": files}
 
 
 def job(work: Work) -> Job:

@@ -1,0 +1,90 @@
+"""What was measured, as Markdown and as charts."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.bench.running import Runs
+
+NAMES = {
+    "floor": "floor (memcpy-like)",
+    "ours": "batchkit",
+    "steps": "batchkit, step by step",
+    "sdk": "SDK, iterrows and merge",
+    "batchata": "batchata",
+}
+
+
+def machine() -> str:
+    """Where and when this was measured."""
+    model = "unknown processor"
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        named = [x for x in info.read_text().splitlines() if x.startswith("model name")]
+        model = named[0].partition(":")[2].strip() if named else model
+    load = os.getloadavg()[0]
+    return (
+        f"{datetime.now(UTC):%d %B %Y}, Python {platform.python_version()}, "
+        f"{os.cpu_count()} cores ({model}), load average {load:.1f} at the end"
+    )
+
+
+def engine_table(cases: Mapping[str, Mapping[str, Runs]]) -> str:
+    """CPU and memory of whole runs."""
+    head = (
+        "| table | contender | CPU µs a row | × floor | peak memory |\n"
+        "|---|---|---|---|---|\n"
+    )
+    rows = [
+        f"| {case} | {NAMES[name]} | {run.cpu():.1f} | "
+        f"{run.cpu() / runs['floor'].cpu():.2f} | {run.peak_mb:,.0f} MB |"
+        for case, runs in cases.items()
+        for name, run in runs.items()
+    ]
+    return head + "\n".join(rows)
+
+
+def phase_table(cases: Mapping[str, Mapping[str, Runs]]) -> str:
+    """The phases against the SDK's."""
+    head = "| table | phase | SDK | batchkit | ratio |\n|---|---|---|---|---|\n"
+    rows: list[str] = []
+    for case, runs in cases.items():
+        if "sdk" not in runs:
+            continue
+        for phase, theirs, ours in (
+            ("build and send", ("build",), ("build", "submit")),
+            ("collect", ("collect",), ("collect",)),
+            ("join and write", ("write",), ("write",)),
+        ):
+            sdk, mine = runs["sdk"].cpu(*theirs), runs["steps"].cpu(*ours)
+            rows.append(
+                f"| {case} | {phase} | {sdk:.1f} µs | {mine:.1f} µs | {sdk / mine:.1f} × |"
+            )
+    return head + "\n".join(rows)
+
+
+def scale_table(runs: Sequence[Runs]) -> str:
+    """What grows with the rows."""
+    head = (
+        "| rows | message batches | CPU s | CPU µs a row | wall s | peak memory | files |\n"
+        "|---|---|---|---|---|---|---|\n"
+    )
+    return head + "\n".join(
+        f"| {run.rows:,} | {run.fact('batches'):.0f} | {run.cpu() * run.rows / 1e6:.1f} | "
+        f"{run.cpu():.1f} | {run.wall:.1f} | {run.peak_mb:,.0f} MB | "
+        f"{run.fact('files'):.0f} |"
+        for run in runs
+    )
+
+
+def upload_table(runs: Sequence[Runs]) -> str:
+    """What a body adds to memory."""
+    head = "| body | added while it is built and sent |\n|---|---|\n"
+    return head + "\n".join(
+        f"| {run.fact('body_mb'):.0f} MB | {run.fact('added_mb'):.0f} MB |"
+        for run in runs
+    )

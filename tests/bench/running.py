@@ -1,0 +1,111 @@
+"""Let contenders take turns, and keep what each of them took."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.bench.measuring import Measured, Work, measure
+from tests.bench.server import draining_server
+from tests.bench.tables import Case, write_source
+
+WARM_ROWS = 40
+
+
+@dataclass(slots=True)
+class Runs:
+    """All runs of one contender over one table."""
+
+    rows: int
+    found: list[Measured] = field(default_factory=list[Measured])
+
+    def cpu(self, *phases: str) -> float:
+        """Median microseconds of CPU per row, of some phases or of all."""
+        sums = [
+            sum(s for name, s in run.cpu.items() if not phases or name in phases)
+            for run in self.found
+        ]
+        return statistics.median(sums) / self.rows * 1e6
+
+    @property
+    def peak_mb(self) -> float:
+        """Median of the peak memory above imports."""
+        return statistics.median(run.peak_mb for run in self.found)
+
+    @property
+    def wall(self) -> float:
+        """Median seconds."""
+        return statistics.median(run.wall for run in self.found)
+
+    def fact(self, name: str) -> float:
+        """Median of something a contender tells."""
+        return statistics.median(run.facts[name] for run in self.found)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Where to work, and how big batches are."""
+
+    folder: Path
+    rows_per_batch: int
+    peers: str | None
+    """An interpreter that has the peers installed."""
+
+    def take_turns(
+        self, case: Case, rows: int, contenders: Iterable[str], rounds: int
+    ) -> dict[str, Runs]:
+        """Run all contenders over a table, one after the other, several times."""
+        names = [name for name in contenders if self._is_here(name)]
+        runs = {name: Runs(rows) for name in names}
+        for number in range(rounds):
+            for name in names:
+                one = self.run_once(case, rows, name)
+                runs[name].found.append(one)
+                per_row = one.total / rows * 1e6
+                print(f"  {number + 1}: {case.name}, {rows:,}: {name} {per_row:.1f} µs")
+        return runs
+
+    def run_once(self, case: Case, rows: int, contender: str) -> Measured:
+        """Run one contender in a fresh process against a fresh server."""
+        out = Path(tempfile.mkdtemp(dir=self.folder))
+        try:
+            with draining_server() as url:
+                work = Work(
+                    contender=contender,
+                    source=str(self.source(case, rows)),
+                    output=str(out / "out.parquet"),
+                    url=url,
+                    rows_per_batch=self.rows_per_batch,
+                    warm_source=str(self.source(case, WARM_ROWS)),
+                )
+                return measure(work, self._python(contender))
+        finally:
+            shutil.rmtree(out)
+
+    def source(self, case: Case, rows: int) -> Path:
+        """The table, written when it is first asked for."""
+        path = self.folder / f"{case.body_chars}-{rows}.parquet"
+        if not path.exists():
+            write_source(path, case, rows)
+        return path
+
+    def _python(self, contender: str) -> str:
+        return self.peers if contender in PEERS and self.peers else sys.executable
+
+    def _is_here(self, contender: str) -> bool:
+        if contender not in PEERS:
+            return True
+        if self.peers is None:
+            return False
+        tried = subprocess.run([self.peers, "-c", f"import {contender}, pyarrow"])
+        return tried.returncode == 0
+
+
+PEERS = frozenset(("batchata",))
+"""Contenders that are installed elsewhere, if at all."""
