@@ -11,6 +11,7 @@ import importlib
 import math
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from batchkit_tasks.rates import US_FACTOR, WEB_SEARCH_USD, ModelPrice, Rates
@@ -33,13 +34,16 @@ def _us_factor(name: str) -> float:
 
 def library_price(name: str, at: datetime | None) -> ModelPrice | None:
     """Ask genai-prices, today or, if its clock is behind, when batch prices began."""
-    price = _priced_at(name, at)
+    # Each step of a run asks anew, at five milliseconds a time.
+    today = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    price = _priced_at(name, at or today)
     if price is None and at is None:
         return _priced_at(name, BATCH_PRICES_KNOWN_FROM)
     return price
 
 
-def _priced_at(name: str, at: datetime | None) -> ModelPrice | None:
+@lru_cache(maxsize=64)
+def _priced_at(name: str, at: datetime) -> ModelPrice | None:
     standard = _look_up(name, at, None)
     batch = _look_up(name, at, {"processing": "batch"})
     if standard is None or batch is None:

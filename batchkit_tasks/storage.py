@@ -64,7 +64,10 @@ def names(url: str) -> list[str]:
     fs, path = filesystem(url)
     fs.invalidate_cache()
     try:
-        listed = cast("list[str]", fs.ls(path, detail=False))
+        if isinstance(fs, LocalFileSystem):
+            listed = os.listdir(path)  # fsspec asks for the facts of every file
+        else:
+            listed = cast("list[str]", fs.ls(path, detail=False))
     except (FileNotFoundError, NotADirectoryError):
         return []
     found = (str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in listed)
