@@ -65,7 +65,8 @@ def names(url: str) -> list[str]:
     fs.invalidate_cache()
     try:
         if isinstance(fs, LocalFileSystem):
-            listed = os.listdir(path)  # fsspec asks for the facts of every file
+            # fsspec would ask for the facts of every file.
+            listed = [entry.name for entry in Path(path).iterdir()]
         else:
             listed = cast("list[str]", fs.ls(path, detail=False))
     except (FileNotFoundError, NotADirectoryError):

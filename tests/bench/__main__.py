@@ -18,7 +18,9 @@ def main(arguments: list[str] | None = None) -> str:
     """Measure what the options ask for, and give it as Markdown."""
     options = parser().parse_args(arguments)
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="batchkit-") as folder:
-        bench = Bench(Path(folder), options.rows_per_batch, options.peers)
+        bench = Bench(
+            Path(folder), options.rows_per_batch, options.peers, options.peer_rows
+        )
         text, charts = measure_all(bench, options)
     print(text)
     if options.write:
@@ -39,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--scale", default="1000,10000,100000,1000000")
     made.add_argument("--upload-rows", type=int, default=10_000)
     made.add_argument("--peers", help="an interpreter that has batchata and pyarrow")
+    made.add_argument("--peer-rows", type=int, default=2_000, help="rows for peers")
     made.add_argument("--folder", help="where to work; needs some gigabytes")
     made.add_argument("--write", action="store_true", help="keep the results here")
     return made

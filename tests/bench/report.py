@@ -40,7 +40,7 @@ def engine_table(cases: Mapping[str, Mapping[str, Runs]]) -> str:
         "|---|---|---|---|---|\n"
     )
     rows = [
-        f"| {case} | {NAMES[name]} | {run.cpu():.1f} | "
+        f"| {run.rows:,} {case} | {NAMES[name]} | {run.cpu():.1f} | "
         f"{run.cpu() / runs['floor'].cpu():.2f} | {run.peak_mb:,.0f} MB |"
         for case, runs in cases.items()
         for name, run in runs.items()

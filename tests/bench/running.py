@@ -56,19 +56,22 @@ class Bench:
     rows_per_batch: int
     peers: str | None
     """An interpreter that has the peers installed."""
+    peer_rows: int
+    """Peers do at most so many rows: some take a thousand times as long."""
 
     def take_turns(
         self, case: Case, rows: int, contenders: Iterable[str], rounds: int
     ) -> dict[str, Runs]:
         """Run all contenders over a table, one after the other, several times."""
         names = [name for name in contenders if self._is_here(name)]
-        runs = {name: Runs(rows) for name in names}
+        runs = {name: Runs(self._rows(name, rows)) for name in names}
         for number in range(rounds):
             for name in names:
-                one = self.run_once(case, rows, name)
+                one = self.run_once(case, runs[name].rows, name)
                 runs[name].found.append(one)
-                per_row = one.total / rows * 1e6
-                print(f"  {number + 1}: {case.name}, {rows:,}: {name} {per_row:.1f} µs")
+                per_row = one.total / runs[name].rows * 1e6
+                said = f"  {number + 1}: {case.name}, {name}: {per_row:.1f} µs a row"
+                print(said, flush=True)
         return runs
 
     def run_once(self, case: Case, rows: int, contender: str) -> Measured:
@@ -94,6 +97,9 @@ class Bench:
         if not path.exists():
             write_source(path, case, rows)
         return path
+
+    def _rows(self, contender: str, rows: int) -> int:
+        return min(rows, self.peer_rows) if contender in PEERS else rows
 
     def _python(self, contender: str) -> str:
         return self.peers if contender in PEERS and self.peers else sys.executable
