@@ -1,0 +1,258 @@
+"""The form in a browser: a custom run in both interfaces, a quick run, a schedule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterKey,
+    FlowRunFilter,
+)
+from prefect.client.schemas.objects import Artifact
+from prefect.client.schemas.sorting import FlowRunSort
+
+from tests.e2e.browser import browser, keep_picture, open_page
+from tests.e2e.processes import wait_for
+from tests.e2e.scenes import PROMPT, Scene
+from tests.e2e.stack import DEPLOYMENT, NIGHTLY, Stack
+
+
+@dataclass
+class Submitted:
+    """A run that was started in the browser, from its start to its end."""
+
+    scene: Scene
+    name: str
+    waiting_report: Artifact
+    final_report: Artifact
+    reports: int
+    state_message: str
+    task_names: list[str] = field(default_factory=list[str])
+    tags: list[str] = field(default_factory=list[str])
+    log: list[str] = field(default_factory=list[str])
+
+
+# --------------------------------------------------------------------- stories
+
+
+def custom_run(stack: Stack) -> Submitted:
+    """Fill in the form of the newer interface, and watch the run to its end."""
+    scene = Scene(stack, "custom-form")
+    with browser(stack) as page:
+        open_page(page, stack, f"{_deployment(stack, DEPLOYMENT)}/run")
+        _fill(page.locator("body"), scene)
+        _choose_block(page, scene.name)
+        keep_picture(page, "form")
+        page.get_by_role("button", name="Submit").click()
+        run = _run_of(stack, scene)
+        stack.wait_until_waiting(run)
+        open_page(page, stack, f"/runs/flow-run/{run}")
+        page.get_by_role("tab", name="Artifacts").click()
+        expect(page.get_by_text("rows back").first).to_be_visible()
+        keep_picture(page, "run-waiting")
+        return _to_the_end(stack, scene, run, page)
+
+
+def custom_run_in_v1(stack: Stack) -> Submitted:
+    """The same in the older interface."""
+    scene = Scene(stack, "custom-form-v1")
+    with browser(stack, "v1") as page:
+        open_page(page, stack, f"{_deployment(stack, DEPLOYMENT)}/run", "v1")
+        _fill_v1(page, scene)
+        keep_picture(page, "form-v1")
+        page.get_by_role("button", name="Submit").click()
+        return _to_the_end(stack, scene, _run_of(stack, scene))
+
+
+def quick_run(stack: Stack) -> Submitted:
+    """Use the dialog of a quick run."""
+    scene = Scene(stack, "quick-form")
+    with browser(stack, dark=True) as page:
+        open_page(page, stack, _deployment(stack, DEPLOYMENT))
+        page.get_by_role("button", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name="Quick run").click()
+        dialog = page.get_by_role("dialog")
+        _fill(dialog, scene)
+        _choose_block(page, scene.name)
+        keep_picture(page, "quick-run-dark")
+        dialog.get_by_role("button", name="Run", exact=True).click()
+        return _to_the_end(stack, scene, _run_of(stack, scene))
+
+
+@dataclass
+class Scheduled:
+    """What a schedule made in the interface holds, and what a run with it wrote."""
+
+    parameters: dict[str, Any]
+    is_right: bool
+
+
+def schedule(stack: Stack) -> Scheduled:
+    """Make a schedule in the dialog, with a source and an output of its own."""
+    scene = Scene(stack, "scheduled-form")
+    with browser(stack) as page:
+        open_page(page, stack, _deployment(stack, NIGHTLY))
+        page.get_by_role("button", name="Schedule", exact=True).click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_label("Value").fill("600")
+        _fill(dialog, scene)
+        keep_picture(page, "schedule-dialog")
+        dialog.get_by_role("button", name="Save").click()
+        expect(dialog).to_be_hidden()
+    found = wait_for(
+        lambda: [
+            each.parameters
+            for each in stack.client.read_deployment_by_name(NIGHTLY).schedules
+            if each.parameters.get("source") == str(scene.source)
+        ],
+        description="the schedule is saved",
+    )
+    # A run as the scheduler would make it, now and with the scene's own sandbox.
+    own = {"credentials": scene.credentials, "advanced": scene.parameters()["advanced"]}
+    run = stack.start_run({**found[0], **own})
+    stack.wait_until_waiting(run)
+    scene.end_all()
+    stack.wait_until_completed(run)
+    return Scheduled(found[0], scene.is_right())
+
+
+# ------------------------------------------------------------------- in a story
+
+
+def _deployment(stack: Stack, name: str) -> str:
+    found = stack.client.read_deployment_by_name(name)
+    return f"/deployments/deployment/{found.id}"
+
+
+def _fill(form: Locator, scene: Scene) -> None:
+    form.get_by_label("Source table").fill(str(scene.source))
+    form.get_by_label("Prompt", exact=False).first.fill(PROMPT)
+    form.get_by_label("Output table").fill(str(scene.output))
+
+
+def _choose_block(page: Page, name: str) -> None:
+    page.get_by_label("Select a block").click()
+    page.get_by_role("option", name=name, exact=True).click()
+
+
+def _fill_v1(page: Page, scene: Scene) -> None:
+    """The older interface does not tie its labels to its fields."""
+    values = {
+        "Source table": scene.source,
+        "Prompt": PROMPT,
+        "Output table (Optional)": scene.output,
+    }
+    for label, value in values.items():
+        found = page.locator("label").get_by_text(label, exact=True)
+        found.locator("xpath=following::textarea[1]").fill(str(value))
+    page.locator("button", has_text="anthropic").click()
+    page.locator(".p-select-option").get_by_text(scene.name, exact=True).click()
+
+
+def _run_of(stack: Stack, scene: Scene) -> UUID:
+    """The run that the browser has just started."""
+
+    def newest() -> UUID | None:
+        runs = stack.client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(),
+            sort=FlowRunSort.START_TIME_DESC,
+            limit=200,
+        )
+        mine = [r for r in runs if r.parameters.get("source") == str(scene.source)]
+        return mine[0].id if mine else None
+
+    return wait_for(newest, description="the browser's run is there")
+
+
+def _to_the_end(
+    stack: Stack, scene: Scene, run: UUID, page: Page | None = None
+) -> Submitted:
+    stack.wait_until_waiting(run)
+    waiting = _reports(stack, run)[0]
+    scene.end_all()
+    stack.wait_until_completed(run)
+    reports = _reports(stack, run)
+    if page is not None:
+        open_page(page, stack, f"/artifacts/artifact/{reports[0].id}")
+        expect(page.get_by_text("Read the result")).to_be_visible()
+        keep_picture(page, "report-final")
+    ended = stack.run(run)
+    assert ended.state is not None
+    return Submitted(
+        scene=scene,
+        name=ended.name,
+        waiting_report=waiting,
+        final_report=reports[0],
+        reports=len(reports),
+        state_message=ended.state.message or "",
+        task_names=stack.task_runs(run),
+        tags=ended.tags,
+        log=stack.log_lines(run),
+    )
+
+
+def _reports(stack: Stack, run: UUID) -> list[Artifact]:
+    return stack.client.read_artifacts(
+        artifact_filter=ArtifactFilter(
+            flow_run_id=ArtifactFilterFlowRunId(any_=[run]),
+            key=ArtifactFilterKey(like_="batch-report-%"),
+        )
+    )
+
+
+# ----------------------------------------------------------------------- tests
+
+
+@pytest.mark.parametrize(
+    "_story",
+    [
+        pytest.param("v2", marks=pytest.mark.story(of=custom_run)),
+        pytest.param("v1", marks=pytest.mark.story(of=custom_run_in_v1)),
+        pytest.param("quick", marks=pytest.mark.story(of=quick_run)),
+    ],
+)
+def test_a_run_filled_in_by_hand_answers_every_row(
+    told: Submitted, _story: str
+) -> None:
+    assert told.scene.is_right()
+    assert told.name == f"{told.scene.name}.parquet: 27 rows, haiku-5-5"
+    assert told.state_message.startswith("27 of 27 rows succeeded")
+
+
+@pytest.mark.story(of=custom_run)
+def test_one_report_is_updated_in_place_from_one_process_to_the_next(
+    told: Submitted,
+) -> None:
+    waiting, final = told.waiting_report, told.final_report
+
+    assert told.reports == 1
+    assert waiting.id == final.id
+    assert final.key == "batch-report-batch-table"
+    assert str(waiting.data).startswith("**Waiting for Anthropic** · 0 of 27 rows back")
+    assert str(final.data).startswith("**Completed** · 27 of 27 rows succeeded")
+    assert (final.description or "").startswith("**Completed** · 27 of 27 rows")
+
+
+@pytest.mark.story(of=custom_run)
+def test_the_page_of_a_run_reads_like_a_story(told: Submitted) -> None:
+    assert {"submit batch 1 of 1", "collect batch 1 of 1"} <= set(told.task_names)
+    assert {"anthropic", "batchkit"} <= set(told.tags)
+    assert any(
+        line.startswith("Batch 1 of 1 is at Anthropic: 27 rows") for line in told.log
+    )
+    assert any("wakes by itself" in line for line in told.log)
+
+
+@pytest.mark.story(of=schedule)
+def test_a_schedule_made_in_the_interface_holds_plain_values_and_runs(
+    told: Scheduled,
+) -> None:
+    assert told.parameters["prompt"] == PROMPT
+    assert "__prefect_kind" not in str(told.parameters)
+    assert told.is_right
