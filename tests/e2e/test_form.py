@@ -71,15 +71,16 @@ def custom_run_in_v1(stack: Stack) -> Submitted:
 
 
 def quick_run(stack: Stack) -> Submitted:
-    """Use the dialog of a quick run."""
+    """Use the dialog of a quick run, with credentials that were saved in the browser."""
     scene = Scene(stack, "quick-form")
     with browser(stack, dark=True) as page:
+        _save_block(page, stack, "made-in-ui", scene.sandbox.url)
         open_page(page, stack, _deployment(stack, DEPLOYMENT))
         page.get_by_role("button", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Quick run").click()
         dialog = page.get_by_role("dialog")
         _fill(dialog, scene)
-        _choose_block(page, scene.name)
+        _choose_block(page, "made-in-ui")
         keep_picture(page, "quick-run-dark")
         dialog.get_by_role("button", name="Run", exact=True).click()
         return _to_the_end(stack, scene, _run_of(stack, scene))
@@ -136,6 +137,16 @@ def _fill(form: Locator, scene: Scene) -> None:
     form.get_by_label("Output table").fill(str(scene.output))
 
 
+def _save_block(page: Page, stack: Stack, name: str, url: str) -> None:
+    open_page(page, stack, "/blocks/catalog/anthropic-credentials/create")
+    page.get_by_label("Name", exact=True).fill(name)
+    page.get_by_label("API key").fill("sk-ant-made-in-ui")
+    page.get_by_label("Base URL").fill(url)
+    keep_picture(page, "block")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text('load("made-in-ui")')).to_be_visible()
+
+
 def _choose_block(page: Page, name: str) -> None:
     page.get_by_label("Select a block").click()
     page.get_by_role("option", name=name, exact=True).click()
@@ -151,7 +162,8 @@ def _fill_v1(page: Page, scene: Scene) -> None:
     for label, value in values.items():
         found = page.locator("label").get_by_text(label, exact=True)
         found.locator("xpath=following::textarea[1]").fill(str(value))
-    page.locator("button", has_text="anthropic").click()
+    expect(page.locator("button", has_text="anthropic")).to_be_visible()
+    page.locator(".block-document-input__select .p-select-button__icon").click()
     page.locator(".p-select-option").get_by_text(scene.name, exact=True).click()
 
 
