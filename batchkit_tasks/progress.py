@@ -1,11 +1,13 @@
 """A progress bar for runs that wait in the process: terminal and notebook alike.
 
 It counts batches that have ended and the rows in them. The API keeps all requests of a
-batch in `processing` until it ends, so anything finer would be made up.
+batch in `processing` until it ends, so anything finer would be made up. Where no bar
+can be drawn (a file, a notebook without ipywidgets) it writes a line per batch.
 """
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from types import TracebackType
 from typing import Self
 
@@ -25,9 +27,10 @@ class ProgressBar:
             BarColumn(bar_width=30),
             TextColumn("{task.fields[note]}"),
             TimeElapsedColumn(),
-            console=console or Console(stderr=True),
+            console=console or _console(),
             transient=False,
         )
+        self._draws = self._progress.console.is_terminal or _in_notebook()
         self._bar: TaskID | None = None
         self._rows = 0
         self._collected: dict[int, int] = {}
@@ -63,6 +66,8 @@ class ProgressBar:
         """Move on by a chunk."""
         self._collected[chunk] = rows
         self._update("")
+        if not self._draws:
+            self._progress.console.print(f"Message batches: {self._note()}")
 
     def _update(self, more: str) -> None:
         if self._bar is not None:
@@ -73,3 +78,13 @@ class ProgressBar:
         ended, rows = len(self._collected), sum(self._collected.values())
         batches = f"{ended:,} of {self._batches:,} ended"
         return f"{batches} · {rows:,} of {self._rows:,} rows back"
+
+
+def _console() -> Console:
+    """Standard error, drawn as a widget where a notebook can."""
+    return Console(stderr=True, force_jupyter=_in_notebook())
+
+
+def _in_notebook() -> bool:
+    """Whether a notebook can draw: rich needs ipywidgets there, and only warns."""
+    return Console().is_jupyter and find_spec("ipywidgets") is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from html import escape
 from typing import Any
 
 import msgspec
@@ -90,6 +91,24 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     def as_dict(self) -> dict[str, Any]:
         """The summary as plain values."""
         return msgspec.to_builtins(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the numbers that matter, as a table."""
+        cost = "unknown" if self.cost_usd is None else f"${self.cost_usd:,.2f}"
+        tokens = f"{self.input_tokens:,} in, {self.output_tokens:,} out"
+        kinds = sorted(self.by_status.items(), key=lambda kind: -kind[1])
+        facts = [
+            *((status, f"{rows:,} rows") for status, rows in kinds if rows),
+            ("cost", f"{cost} ({tokens} tokens)"),
+            ("message batches", f"{len(self.batches):,}, in {self.rounds:,} rounds"),
+            ("output", self.output),
+            ("failed rows", self.failed_output or "none"),
+        ]
+        rows = "".join(
+            f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>"
+            for name, value in facts
+        )
+        return f"<table><caption>{escape(self.message)}</caption>{rows}</table>"
 
 
 def in_words(
