@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +85,7 @@ def decided(stack: Stack, scene: Scene, run: UUID, asked: str, form: str) -> Dec
 
 
 @contextmanager
-def page_of(stack: Stack, path: str) -> Iterator[Page]:
+def page_of(stack: Stack, path: str) -> Generator[Page]:
     """A page of Prefect's, in a browser of its own."""
     PICTURES.mkdir(exist_ok=True)
     with sync_playwright() as playwright:
