@@ -13,8 +13,9 @@ from prefect.input import RunInput
 from pydantic import Field
 
 from batchkit_tasks import suspension
+from batchkit_tasks.amounts import dollars
 from batchkit_tasks.decisions import decide
-from batchkit_tasks.money import Question, standing_in_words, usd
+from batchkit_tasks.money import Question, standing_in_words
 from batchkit_tasks.run_dir import RunDir
 
 APPROVE: Final = "Approve"
@@ -85,9 +86,12 @@ def form_text(question: Question) -> str:
 
 def state_message(question: Question) -> str:
     """The question in one sentence, for the run's state."""
-    most = usd(question.standing.most_usd)
+    most = question.standing.most_usd
+    could = "cost an unknown amount"
+    if most is not None:
+        could = f"bring this run to {dollars(most)}"
     return (
-        f"Waiting for a decision: {question.requests:,} requests could bring this run "
-        f"to {most}, above the budget of {usd(question.budget_usd)}. Resume to approve, "
-        "to set a new budget or to stop."
+        f"Waiting for a decision: {question.requests:,} requests could {could}; the "
+        f"budget is {dollars(question.budget_usd)}. Resume to approve, to set a new "
+        "budget or to stop."
     )

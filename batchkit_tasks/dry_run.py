@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from batchkit_tasks.amounts import dollars
 from batchkit_tasks.api import Api
 from batchkit_tasks.engine import Run
 from batchkit_tasks.estimating import Estimate, estimate_run
-from batchkit_tasks.money import in_words, shown, usd
+from batchkit_tasks.money import in_words, shown
 from batchkit_tasks.parameters import Job
 from batchkit_tasks.planning import open_run, run_directory
 from batchkit_tasks.summary import RunSummary
@@ -81,7 +82,8 @@ def _message(found: Estimate) -> str:
     if found.batch_usd is None:
         price = f"at an unknown price ({found.model})"
     else:
-        price = f"for ~{usd(found.batch_usd)}, at most {usd(found.batch_usd_ceiling)}"
+        most = dollars(found.batch_usd_ceiling)
+        price = f"for ~{dollars(found.batch_usd)}, at most {most}"
     return f"dry run: {found.requests:,} requests would be sent {price}"
 
 

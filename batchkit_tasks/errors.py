@@ -13,6 +13,8 @@ import difflib
 from collections.abc import Sequence
 from typing import Any
 
+from batchkit_tasks.amounts import dollars
+
 
 class BatchkitError(Exception):
     """Base of all errors that batchkit raises by itself."""
@@ -271,7 +273,7 @@ class BudgetError(BatchkitError):
 
     def __str__(self) -> str:
         return (
-            f"The budget of ${self.budget_usd:,.2f} does not cover what is left to "
+            f"The budget of {dollars(self.budget_usd)} does not cover what is left to "
             f"send: {self.need}. {self.spent} Nothing more is sent. Raise budget_usd (0 "
             "means no limit) and start the run again: it continues with what is left."
         )

@@ -9,6 +9,7 @@ import msgspec
 
 from batchkit_tasks import budget
 from batchkit_tasks.accounts import account_of
+from batchkit_tasks.amounts import dollars
 from batchkit_tasks.budget import Ceilings, Standing
 from batchkit_tasks.decisions import decisions
 from batchkit_tasks.engine import Run
@@ -63,11 +64,11 @@ def in_words(estimate: Estimate) -> list[str]:
     basis = "counted on a sample" if estimate.counted else "a rough guess from bytes"
     answers = "as long as earlier ones" if estimate.from_earlier_answers else "a guess"
     lines.append(
-        f"Expected: ~{usd(estimate.batch_usd)} ({estimate.input_tokens:,} tokens in, "
+        f"Expected: ~{dollars(estimate.batch_usd)} ({estimate.input_tokens:,} tokens in, "
         f"{basis}; {estimate.output_tokens:,} out, {answers}); at most about "
-        f"{usd(estimate.batch_usd_ceiling)} if every answer uses all of max_tokens. "
-        f"One by one it would be ~{usd(estimate.standard_usd)}: the batch price saves "
-        f"~{usd(estimate.savings_usd)}."
+        f"{dollars(estimate.batch_usd_ceiling)} if every answer uses all of max_tokens. "
+        f"One by one it would be ~{dollars(estimate.standard_usd)}: the batch price saves "
+        f"~{dollars(estimate.savings_usd)}."
     )
     return lines
 
@@ -80,13 +81,6 @@ def _rows_in_words(estimate: Estimate) -> str:
     text = f"{estimate.requests:,} rows are sent in {estimate.batches:,} {batches}"
     more = [f"{rows:,} {what}" for rows, what in others if rows]
     return f"{text}; {', '.join(more)}." if more else f"{text}."
-
-
-def usd(amount: float | None) -> str:
-    """An amount for people: cents, and more digits where there are no whole cents."""
-    if amount is None:
-        return "an unknown amount"
-    return f"${amount:,.4f}" if 0 < amount < 0.1 else f"${amount:,.2f}"
 
 
 # ------------------------------------------------------------------------ budget
@@ -117,12 +111,12 @@ class Question(msgspec.Struct, frozen=True):
         elif most is None:
             need = f"{self.requests:,} requests; what was spent so far is not known"
         else:
-            expected = usd(self.estimate.batch_usd)
+            expected = dollars(self.estimate.batch_usd)
             need = (
                 f"{self.requests:,} requests, with which the run could come to "
-                f"{usd(most)} (the whole run was expected to cost {expected})"
+                f"{dollars(most)} (the whole run was expected to cost {expected})"
             )
-        paid = f"Spent so far: {usd(spent)}." if spent else "Nothing was spent yet."
+        paid = f"Spent so far: {dollars(spent)}." if spent else "Nothing was spent yet."
         return BudgetError(self.budget_usd, need, paid)
 
     @property
@@ -210,11 +204,11 @@ def standing_in_words(question: Question) -> dict[str, Any]:
     """The figures of a question, ready to be shown."""
     standing = question.standing
     return {
-        "Budget": usd(question.budget_usd),
-        "Spent so far": usd(standing.spent_usd),
-        "At Anthropic now, at most": usd(standing.in_flight_usd),
+        "Budget": dollars(question.budget_usd),
+        "Spent so far": dollars(standing.spent_usd),
+        "At Anthropic now, at most": dollars(standing.in_flight_usd),
         "Waiting to be sent": f"{question.requests:,} requests",
-        "These, at most": usd(standing.to_send_usd),
-        "The whole run, at most": usd(standing.most_usd),
-        "The whole run, as expected before": usd(question.estimate.batch_usd),
+        "These, at most": dollars(standing.to_send_usd),
+        "The whole run, at most": dollars(standing.most_usd),
+        "The whole run, as expected before": dollars(question.estimate.batch_usd),
     }

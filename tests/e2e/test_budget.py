@@ -182,7 +182,7 @@ def test_a_run_above_its_budget_waits_for_a_person_and_has_sent_nothing(
     told: Decided,
 ) -> None:
     assert told.asked.startswith("Waiting for a decision: 9 requests could bring")
-    assert "above the budget of" in told.asked
+    assert "the budget is $0.0001" in told.asked
     assert told.sent_before == 0
 
 
@@ -214,7 +214,7 @@ def test_a_budget_refused_in_the_page_ends_the_run_without_a_batch(
 
 @pytest.mark.story(of=raised)
 def test_a_new_budget_that_is_too_small_is_asked_about_again(told: Decided) -> None:
-    assert "above the budget of $0.0002" in told.asked
+    assert "the budget is $0.0002" in told.asked
     assert told.state == "Completed"
     assert told.scene.is_right()
 

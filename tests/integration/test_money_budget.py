@@ -98,7 +98,7 @@ def test_a_budget_that_ends_between_attempts_collects_what_is_in_flight(
     texts = [f"[[needs:2000]] {n}" for n in range(100)]
     options: dict[str, Any] = {"max_tokens": 1000, "retry_on": ["truncated"]}
 
-    with pytest.raises(BudgetError, match=r"Spent so far: \$0\.02"):
+    with pytest.raises(BudgetError, match=r"Spent so far: \$0\.03"):
         run_job(asked(tmp_path, texts, 0.06, **options), sandbox.url)
 
     rows = read(tmp_path / "out.parquet")
