@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from batchkit_tasks.errors import RecordUnreadableError
 from batchkit_tasks.records import SourceFile
 from batchkit_tasks.source_files import filesystem
 
@@ -142,7 +143,8 @@ class Rows:
             while len(self._readers) >= OPEN_FILES:
                 self._readers.popitem(last=False)[1].close()
             columns = list(names) or self.schema.names[:1]
-            self._readers[key] = _Reader(_open(self._files[at], self._options), columns)
+            file = self._files[at]
+            self._readers[key] = _Reader(_open(file, self._options), columns, file.url)
         self._readers.move_to_end(key)
         return self._readers[key]
 
@@ -183,8 +185,8 @@ def open_parquet(fs: Any, path: str) -> pq.ParquetFile:
 class _Reader:
     """Some columns of one file: decodes forward, keeps what the last read touched."""
 
-    def __init__(self, file: pq.ParquetFile, columns: list[str]) -> None:
-        self._file, self._columns = file, columns
+    def __init__(self, file: pq.ParquetFile, columns: list[str], url: str) -> None:
+        self._file, self._columns, self._url = file, columns, url
         metadata = file.metadata
         groups = [metadata.row_group(at) for at in range(metadata.num_row_groups)]
         self._starts = [0, *accumulate(group.num_rows for group in groups)]
@@ -197,7 +199,11 @@ class _Reader:
         """Give rows of this file, at least one, as slices of decoded batches."""
         self._move_to(start)
         while self._end < stop:
-            batch = next(self._batches)
+            batch = next(self._batches, None)
+            if batch is None:
+                raise RecordUnreadableError(
+                    self._url, "it has fewer rows than when the run was planned"
+                )
             self._kept.append((self._end, batch))
             self._end += batch.num_rows
             self._drop_before(start)

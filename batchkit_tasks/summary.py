@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from batchkit_tasks.amounts import dollars
+from batchkit_tasks.errors import RowsLostError
 from batchkit_tasks.output_counts import NOT_SENT
 
 
@@ -76,6 +77,16 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What the first round was expected to cost, before it was sent."""
     prompts: tuple[str, ...] = ()
     """The first rendered prompts; of a dry run only."""
+
+    def __post_init__(self) -> None:
+        """Refuse to exist with numbers that do not add up.
+
+        Raises:
+            RowsLostError: The statuses do not account for every row.
+        """
+        counted = sum(self.by_status.values())
+        if not self.dry_run and (counted != self.rows or not 0 <= self.sent <= counted):
+            raise RowsLostError(abs(self.rows - counted), (), self.output)
 
     @property
     def succeeded(self) -> int:

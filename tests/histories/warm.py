@@ -1,19 +1,18 @@
-"""Imported once by the process that all others are forked from."""
+"""Imports, once, what all processes would: they are forked from the one that did."""
 
-import anthropic
-import genai_prices
-import httpx2
-import pyarrow
+from importlib import import_module
+from typing import Final
 
-from batchkit_tasks import pipeline, steps
-from tests.integration import running
-
-__all__ = [
+NEEDED: Final = (
     "anthropic",
-    "genai_prices",
-    "httpx2",
-    "pipeline",
-    "pyarrow",
-    "running",
-    "steps",
-]
+    "batchkit_tasks.pipeline",
+    "batchkit_tasks.steps",
+    "encodings.idna",
+    "genai_prices.data",
+    "httpcore2",
+    "pyarrow.dataset",
+    "tests.integration.running",
+)
+
+for _name in NEEDED:
+    import_module(_name)
