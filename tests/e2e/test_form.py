@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -20,7 +19,7 @@ from prefect.client.schemas.objects import Artifact
 from prefect.client.schemas.sorting import FlowRunSort
 
 from tests.e2e.browser import browser, keep_picture, open_page
-from tests.e2e.processes import ROOT, python, wait_for
+from tests.e2e.processes import wait_for
 from tests.e2e.scenes import PROMPT, Scene
 from tests.e2e.stack import DEPLOYMENT, NIGHTLY, Stack
 
@@ -42,9 +41,6 @@ class Submitted:
     """What each of our events was about, by its name."""
 
 
-# --------------------------------------------------------------------- stories
-
-
 def custom_run(stack: Stack) -> Submitted:
     """Fill in the form of the newer interface, and watch the run to its end."""
     scene = Scene(stack, "custom-form")
@@ -63,7 +59,6 @@ def custom_run(stack: Stack) -> Submitted:
 
 
 def custom_run_in_v1(stack: Stack) -> Submitted:
-    """The same in the older interface."""
     scene = Scene(stack, "custom-form-v1")
     with browser(stack, "v1") as page:
         open_page(page, stack, f"{_deployment(stack, DEPLOYMENT)}/run", "v1")
@@ -91,7 +86,7 @@ def quick_run(stack: Stack) -> Submitted:
 
 @dataclass
 class Scheduled:
-    """What a schedule made in the interface holds, and what a run with it wrote."""
+    """What a schedule made in the interface holds, and whether its run was right."""
 
     parameters: dict[str, Any]
     is_right: bool
@@ -124,9 +119,6 @@ def schedule(stack: Stack) -> Scheduled:
     scene.end_all()
     stack.wait_until_completed(run)
     return Scheduled(found[0], scene.is_right())
-
-
-# ------------------------------------------------------------------- in a story
 
 
 def _deployment(stack: Stack, name: str) -> str:
@@ -246,9 +238,6 @@ def _reports(stack: Stack, run: UUID) -> list[Artifact]:
     )
 
 
-# ----------------------------------------------------------------------- tests
-
-
 @pytest.mark.parametrize(
     "_story",
     [
@@ -300,20 +289,6 @@ def test_automations_find_what_happened_to_a_run_by_its_events(told: Submitted) 
     assert written["batchkit.failed-rows"] == "none"
     batch = told.events["anthropic.message-batch.collected"]
     assert batch["prefect.resource.name"].startswith("message batch 1 (msgbatch_")
-
-
-def automation_of_the_readme(stack: Stack) -> list[str]:
-    """Run the README's block for servers; return the names of all automations."""
-    readme = (ROOT / "README.md").read_text()
-    block = readme.split("<!-- on a server -->\n```python\n")[1].split("```")[0]
-    subprocess.run(python("-c", block), env=stack.env, check=True, timeout=280)
-    answer = httpx.post(f"{stack.api}/automations/filter", json={})
-    return [each["name"] for each in answer.raise_for_status().json()]
-
-
-@pytest.mark.story(of=automation_of_the_readme)
-def test_the_automation_of_the_readme_is_taken_by_the_server(told: list[str]) -> None:
-    assert "Say when more than 1 % of a run's rows failed" in told
 
 
 @pytest.mark.story(of=schedule)

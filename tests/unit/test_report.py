@@ -5,9 +5,13 @@ from __future__ import annotations
 import base64
 import importlib.util
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -33,6 +37,8 @@ from batchkit_tasks.report_values import (
     rounded_tokens,
     with_look,
 )
+
+ROOT = Path(__file__).parents[2]
 
 SENT = datetime(2026, 11, 22, 7, 51, tzinfo=UTC)
 NOW = SENT + timedelta(minutes=29)
@@ -272,3 +278,29 @@ def test_pictures_are_small_png_data_in_place_of_text() -> None:
     assert all(base64.b64decode(each).startswith(b"\x89PNG") for each in found)
     assert "```text" not in text
     assert len(text) < 60_000
+
+
+def test_a_run_that_only_waits_writes_its_report_without_arrow(tmp_path: Path) -> None:
+    kept = tmp_path / "report.json"
+    kept.write_bytes(msgspec.json.encode(facts()))
+    program = f"""
+import sys, msgspec
+from datetime import UTC, datetime
+from pathlib import Path
+from batchkit_tasks.report_artifact import ReportFacts, report, with_look
+facts = msgspec.json.decode(Path({str(kept)!r}).read_bytes(), type=ReportFacts)
+now = datetime(2026, 11, 22, 9, tzinfo=UTC)
+text = report(with_look(facts, {{}}, now=now, next_look_at=now))
+heavy = ("pyarrow", "numpy", "pandas")
+print(text.count("msgbatch_"), [name for name in heavy if name in sys.modules])
+"""
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+
+    assert done.stdout.strip() == "2 []"

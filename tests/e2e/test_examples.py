@@ -1,4 +1,4 @@
-"""The example of a flow of one's own: two prompts in a row, from many files."""
+"""Examples that need a server: a flow of one's own, and the README's automation."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pandas as pd
 import pytest
 
@@ -79,3 +80,17 @@ def test_the_second_prompt_answers_the_rows_that_the_first_one_chose(
 def test_started_again_the_flow_buys_nothing_a_second_time(told: TwoPrompts) -> None:
     assert told.batches == 2
     assert told.batches_after_second_start == 2
+
+
+def automation_of_the_readme(stack: Stack) -> list[str]:
+    """Run the README's block for servers; return the names of all automations."""
+    readme = (ROOT / "README.md").read_text()
+    block = readme.split("<!-- on a server -->\n```python\n")[1].split("```")[0]
+    subprocess.run(python("-c", block), env=stack.env, check=True, timeout=280)
+    answer = httpx.post(f"{stack.api}/automations/filter", json={})
+    return [each["name"] for each in answer.raise_for_status().json()]
+
+
+@pytest.mark.story(of=automation_of_the_readme)
+def test_the_automation_of_the_readme_is_taken_by_the_server(told: list[str]) -> None:
+    assert "Say when more than 1 % of a run's rows failed" in told
