@@ -40,6 +40,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--rows-per-batch", type=int, default=10_000)
     made.add_argument("--scale", default="1000,10000,100000,1000000")
     made.add_argument("--upload-rows", type=int, default=10_000)
+    made.add_argument("--flow-rows", type=int, default=1_000_000, help="0: no flow")
+    made.add_argument("--flow-rounds", type=int, default=1)
     made.add_argument("--peers", help="an interpreter that has batchata and pyarrow")
     made.add_argument("--peer-rows", type=int, default=2_000, help="rows for peers")
     made.add_argument("--folder", help="where to work; needs some gigabytes")
@@ -62,6 +64,13 @@ def measure_all(
         for case in (LONG, LONGER)
         if options.upload_rows
     ]
+    orchestrated = (
+        bench.take_turns(
+            SHORT, options.flow_rows, ("ours", "flow"), options.flow_rounds
+        )
+        if options.flow_rows
+        else {}
+    )
     sizes = [int(size) for size in options.scale.split(",")]
     scale = [bench.take_turns(SHORT, rows, ["ours"], 1)["ours"] for rows in sizes]
     text = TEXT.format(
@@ -69,6 +78,8 @@ def measure_all(
         engine=report.engine_table(cases),
         phases=report.phase_table(cases),
         uploads=report.upload_table(uploads),
+        flow=report.flow_table(orchestrated),
+        flow_rows=f"{options.flow_rows:,}",
         scale=report.scale_table(scale),
     )
     return text, charts(cases, scale)
@@ -116,6 +127,13 @@ reads no JSON, and its texts keep their escapes.
 ## Memory of an upload
 
 {uploads}
+
+## As a Prefect run
+
+{flow_rows} short rows, the same job bare and as the flow `batch-table` on a local Prefect
+server, which is a process of its own and not counted.
+
+{flow}
 
 ## As the table grows
 

@@ -11,12 +11,13 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 ROOT = Path(__file__).parents[2]
+ADDED = {"PYTHONPATH": str(ROOT), "ANTHROPIC_API_KEY": "test-key"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +77,15 @@ def cpu_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def measure(work: Work, python: str = sys.executable) -> Measured:
+def measure(
+    work: Work,
+    python: str = sys.executable,
+    environment: Mapping[str, str] | None = None,
+) -> Measured:
     """Run a contender in a process of its own.
+
+    Args:
+        environment: By default that of this process.
 
     Raises:
         RuntimeError: It failed; its last words are in the message.
@@ -87,7 +95,11 @@ def measure(work: Work, python: str = sys.executable) -> Measured:
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "ANTHROPIC_API_KEY": "test-key"},
+        env={
+            **(environment or os.environ),
+            "PYTHONPATH": str(ROOT),
+            "ANTHROPIC_API_KEY": "test-key",
+        },
     )
     if done.returncode:
         raise RuntimeError(f"{work.contender} failed:\n{done.stderr[-3000:]}")

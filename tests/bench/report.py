@@ -14,6 +14,7 @@ NAMES = {
     "floor": "floor (memcpy-like)",
     "ours": "batchkit",
     "steps": "batchkit, step by step",
+    "flow": "batchkit as a Prefect flow",
     "sdk": "SDK, iterrows and merge",
     "batchata": "batchata",
 }
@@ -87,4 +88,18 @@ def upload_table(runs: Sequence[Runs]) -> str:
     return head + "\n".join(
         f"| {run.fact('body_mb'):.0f} MB | {run.fact('added_mb'):.0f} MB |"
         for run in runs
+    )
+
+
+def flow_table(runs: Mapping[str, Runs]) -> str:
+    """A Prefect run beside a bare one."""
+    head = (
+        "| | message batches | CPU s | wall s | peak memory | task runs |\n"
+        "|---|---|---|---|---|---|\n"
+    )
+    return head + "\n".join(
+        f"| {NAMES[name]} | {run.fact('batches'):.0f} | "
+        f"{run.cpu() * run.rows / 1e6:.1f} | {run.wall:.1f} | {run.peak_mb:,.0f} MB | "
+        f"{run.fact('task_runs') if name == 'flow' else 0:.0f} |"
+        for name, run in runs.items()
     )

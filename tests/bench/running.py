@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.bench.measuring import Measured, Work, measure
+from tests.bench.prefect_server import prefect_server
 from tests.bench.server import draining_server
 from tests.bench.tables import Case, write_source
 
@@ -87,7 +88,10 @@ class Bench:
                     rows_per_batch=self.rows_per_batch,
                     warm_source=str(self.source(case, WARM_ROWS)),
                 )
-                return measure(work, self._python(contender))
+                if contender not in ORCHESTRATED:
+                    return measure(work, self._python(contender))
+                with prefect_server(out) as environment:
+                    return measure(work, environment=environment)
         finally:
             shutil.rmtree(out)
 
@@ -112,6 +116,9 @@ class Bench:
         tried = subprocess.run([self.peers, "-c", f"import {contender}, pyarrow"])
         return tried.returncode == 0
 
+
+ORCHESTRATED = frozenset(("flow",))
+"""Contenders that need a Prefect server, which is not counted."""
 
 PEERS = frozenset(("batchata",))
 """Contenders that are installed elsewhere, if at all."""

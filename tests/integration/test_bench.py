@@ -12,7 +12,16 @@ from tests.bench.__main__ import main
 def test_a_tiny_benchmark_measures_everything_and_draws_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    sizes = ["--cases", "short", "--rows", "60", "--upload-rows", "0"]
+    sizes = [
+        "--cases",
+        "short",
+        "--rows",
+        "60",
+        "--upload-rows",
+        "0",
+        "--flow-rows",
+        "0",
+    ]
     few = ["--rounds", "1", "--rows-per-batch", "30", "--scale", "60"]
 
     text = main([*sizes, *few, "--folder", str(tmp_path)])
