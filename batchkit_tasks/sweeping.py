@@ -40,8 +40,9 @@ ABOUT_TO_START: Final = timedelta(seconds=60)
 """A run that is due sooner is left alone: a worker may be starting it, and Prefect
 would let a second process start beside the first."""
 
-STILL_LEAVING: Final = timedelta(seconds=30)
-"""A run that came into its state less than this ago may still have a process."""
+STILL_LEAVING: Final = timedelta(seconds=60)
+"""A run that came into its state less than this ago may still have a process, which
+exits within seconds, or within half a minute on a machine that is overrun."""
 
 STUCK_PENDING: Final = timedelta(minutes=20)
 """A run that is Pending for longer was taken by a worker that is no more."""

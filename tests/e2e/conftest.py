@@ -29,6 +29,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(SECONDS))
 
 
+AT_ONCE = 6
+"""Stories told at a time: each is a few Python processes, and most of it is waiting."""
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A server and a worker, with everything deployed."""
@@ -45,7 +49,7 @@ def _stories(
         for item in request.session.items
         for mark in item.iter_markers("story")
     ]
-    with ThreadPoolExecutor(max(1, len(wanted)), "story") as pool:
+    with ThreadPoolExecutor(AT_ONCE, "story") as pool:
         yield {story: pool.submit(story, stack) for story in dict.fromkeys(wanted)}
 
 

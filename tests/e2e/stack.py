@@ -102,7 +102,9 @@ class Stack(AbstractContextManager["Stack"]):
     May be used from several threads.
     """
 
-    def __init__(self, folder: Path, *, worker_limit: int = 8, **env: str) -> None:
+    def __init__(
+        self, folder: Path, *, worker_limit: int | None = None, **env: str
+    ) -> None:
         self.folder = folder
         self.port = free_port()
         self.ui = f"http://127.0.0.1:{self.port}"
@@ -119,7 +121,6 @@ class Stack(AbstractContextManager["Stack"]):
             "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
             "PREFECT_WORKER_QUERY_SECONDS": "2",
             "PREFECT_WORKER_PREFETCH_SECONDS": "2",
-            # Longer than a process needs to exit, and the worker fetches 2 s ahead.
             "BATCHKIT_SHORTEST_SUSPENSION_SECONDS": "15",
             # The sandbox lists what it accepted at once, and answers at once.
             "BATCHKIT_PROPAGATION_GRACE_SECONDS": "5",
@@ -135,6 +136,9 @@ class Stack(AbstractContextManager["Stack"]):
             self.env,
             folder,
         )
+        # Without a limit, a worker survives runs that are due again before their process
+        # has exited; on a crowded machine that takes longer than they wait here.
+        limit = ["--limit", str(worker_limit)] if worker_limit else []
         self.worker = Program(
             "worker",
             prefect(

@@ -44,7 +44,7 @@ def swept(stack: Stack) -> Swept:
     orphan.end_all()
     failed.sandbox.end(failed.sandbox.batches()[0])
     stack.set_state(runs[3], "FAILED")
-    time.sleep(31)  # nobody is woken who may still have a process
+    time.sleep(61)  # nobody is woken who may still have a process
     start = time.monotonic()
     sweep = stack.start_run({"dead_after_minutes": 0.01}, deployment=SWEEP)
     stack.wait_until_completed(sweep)
