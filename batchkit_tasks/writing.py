@@ -9,6 +9,7 @@ from batchkit_tasks.money import kept_estimate, shown
 from batchkit_tasks.output import failed_rows_url, write_table
 from batchkit_tasks.output_counts import OutputCounts
 from batchkit_tasks.parts import Parts
+from batchkit_tasks.reading import give_back
 from batchkit_tasks.run_parts import absent_chunks, fates_of, parts_of
 from batchkit_tasks.summary import BatchCost, RunSummary, in_words
 
@@ -26,6 +27,7 @@ def write_run(run: Run, absent_status: str = "", reason: str = "") -> RunSummary
         SourceChangedError: The source is not what it was.
     """
     run.check_source()
+    give_back(run)
     found = parts_of(run)
     absent = absent_chunks(run, absent_status, reason) if absent_status else ()
     parts = Parts(found, run.answer.fields, absent)
