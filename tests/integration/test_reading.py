@@ -28,7 +28,7 @@ def texts(run: Run, start: int, stop: int) -> list[str]:
     chunk = Chunk(0, ((start, stop),), stop - start, 1_000 * (stop - start))
     positions = np.arange(start, stop, dtype=np.int64)
     windows = read_chunk(run, chunk, positions, ("text",))
-    return [text[:8] for _, table in windows for text in table["text"].to_pylist()]
+    return [str(text)[:8] for _, table in windows for text in table["text"].to_pylist()]
 
 
 def test_chunks_are_read_in_any_order(run: Run):
