@@ -164,6 +164,10 @@ class RunDir(Sendings):
         listed = storage.names(storage.join(self.url, "parts"))
         return {int(found[1]) for name in listed if (found := _PART.match(name))}
 
+    def is_collected(self, chunk: int) -> bool:
+        """Whether the results of a chunk are here, or why there are none."""
+        return storage.exists(self.part_url(chunk))
+
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Keep the summary: the run is over."""
         storage.write(

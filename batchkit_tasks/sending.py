@@ -82,8 +82,11 @@ def send_chunk(run: Run, chunk: Chunk, api: Api) -> Submitted | NotYet | Split:
         settled = settle(run, record, api)
         if not isinstance(settled, Unsent):
             return settled
+    # Another process may have heard that it is too large: see `_send`.
     if run.dir.is_split(chunk.number):
         return Split("its halves are sent instead")
+    if run.dir.is_collected(chunk.number):
+        return Split("its only row is too large to be sent")
     return _send(run, chunk, sending + 1, api)
 
 
@@ -124,7 +127,7 @@ def _send(run: Run, chunk: Chunk, sending: int, api: Api) -> Submitted | NotYet 
             _note_over(run, intent)
             raise
     if isinstance(outcome, TooLarge) and (outcome.by == "api" or chunk.requests > 1):
-        # The halves first: who finds this sending unsent must find them too.
+        # The halves (or the part) first: who finds this unsent must find them too.
         _halve(run, chunk, outcome.why)
         run.dir.note(Unsent(intent=intent, why=outcome.why, at=datetime.now(UTC)))
         return Split(outcome.why)

@@ -1,0 +1,106 @@
+"""Small files: whole or not at all, and claimed by one of many."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+from batchkit_tasks import storage
+
+
+class WordyStore(MemoryFileSystem):
+    """An object store that says "precondition failed" as s3fs does; a lossy one."""
+
+    protocol = "wordy"
+    store: dict[str, Any] = {}  # noqa: RUF012 - shared, as fsspec's own is
+    pseudo_dirs = [""]  # noqa: RUF012
+    loses_answers = False
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite") -> None:  # pyright: ignore
+        if mode == "create" and self.exists(path):
+            raise OSError(
+                errno.EINVAL, "At least one of the pre-conditions did not hold"
+            )
+        super().pipe_file(path, value, mode="overwrite")
+        if self.loses_answers:
+            raise OSError(errno.EIO, "the answer was lost")
+
+
+@pytest.fixture
+def wordy() -> Iterator[type[WordyStore]]:
+    """The store, empty."""
+    fsspec.register_implementation("wordy", WordyStore, clobber=True)
+    WordyStore.store.clear()
+    yield WordyStore
+    WordyStore.loses_answers = False
+
+
+def test_of_many_who_claim_a_name_one_gets_it(tmp_path: Path) -> None:
+    url = str(tmp_path / "claim.json")
+
+    with ThreadPoolExecutor(16) as pool:
+        won = list(pool.map(lambda n: storage.create(url, b"%d" % n), range(64)))
+
+    assert won.count(True) == 1
+    assert storage.read(url) == b"%d" % won.index(True)
+    assert storage.names(str(tmp_path)) == ["claim.json"]
+
+
+def test_a_store_that_refuses_in_other_words_is_understood(
+    wordy: type[WordyStore],
+) -> None:
+    assert storage.create("wordy://bucket/claim.json", b"ours")
+
+    assert not storage.create("wordy://bucket/claim.json", b"theirs")
+    assert storage.read("wordy://bucket/claim.json") == b"ours"
+
+
+def test_a_claim_whose_answer_was_lost_is_still_ours(wordy: type[WordyStore]) -> None:
+    wordy.loses_answers = True
+
+    assert storage.create("wordy://bucket/claim.json", b"ours")
+    assert not storage.create("wordy://bucket/claim.json", b"theirs")
+
+
+def test_where_there_are_no_hard_links_a_name_is_claimed_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, "no links on this filesystem")
+
+    monkeypatch.setattr(os, "link", refuse)
+    url = str(tmp_path / "claim.json")
+
+    assert storage.create(url, b"ours")
+    assert not storage.create(url, b"theirs")
+    assert storage.read(url) == b"ours"
+    assert storage.names(str(tmp_path)) == ["claim.json"]
+
+
+def test_a_lock_is_free_again_when_its_holder_leaves(tmp_path: Path) -> None:
+    order: list[int] = []
+
+    def count(_: int) -> None:
+        with storage.locked(str(tmp_path)):
+            order.append(len(order))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(count, range(40)))
+
+    assert order == list(range(40))
+
+
+def test_hidden_and_temporary_files_are_not_listed(tmp_path: Path) -> None:
+    for name in (".DS_Store", "a.json", "a.json.123.tmp", ".b.parquet.1.tmp"):
+        (tmp_path / name).touch()
+
+    assert storage.names(str(tmp_path)) == ["a.json"]
+    assert storage.names(str(tmp_path / "nothing")) == []
