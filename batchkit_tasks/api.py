@@ -28,6 +28,7 @@ from batchkit_tasks.api_errors import (
     retry_after,
 )
 from batchkit_tasks.batches import BatchPage, MessageBatch
+from batchkit_tasks.decoding import decode
 from batchkit_tasks.errors import RefusedError
 from batchkit_tasks.limits import LIST_PAGE_SIZE
 from batchkit_tasks.list_pages import read_down_to
@@ -116,7 +117,7 @@ class Api:
             return judge_create_failure(error, body)
         self._note(response.headers)
         try:
-            return Accepted(msgspec.json.decode(response.content, type=MessageBatch))
+            return Accepted(decode(response.content, MessageBatch))
         except msgspec.DecodeError as error:
             return Unclear(f"the answer is not a message batch: {error}")
 
@@ -215,11 +216,11 @@ class Api:
         path = f"{BATCHES}/{batch_id}/cancel"
         try:
             return self._read(
-                lambda: msgspec.json.decode(
+                lambda: decode(
                     self.client.post(
                         path, cast_to=httpx2.Response, options=_reading()
                     ).content,
-                    type=MessageBatch,
+                    MessageBatch,
                 )
             )
         except RefusedError as error:
@@ -234,14 +235,14 @@ class Api:
         kept = {"model", "messages", "system", "output_config", "tools", "thinking"}
         body = {key: value for key, value in params.items() if key in kept}
         found = self._read(
-            lambda: msgspec.json.decode(
+            lambda: decode(
                 self.client.post(
                     "/v1/messages/count_tokens",
                     body=body,
                     cast_to=httpx2.Response,
                     options=_reading(),
                 ).content,
-                type=_Tokens,
+                _Tokens,
             )
         )
         return found if isinstance(found, Later) else found.input_tokens
@@ -266,7 +267,7 @@ class Api:
     def _batch(self, batch_id: str) -> tuple[MessageBatch, timedelta | None]:
         response = self._get(f"{BATCHES}/{batch_id}")
         self._note(response.headers)
-        batch = msgspec.json.decode(response.content, type=MessageBatch)
+        batch: MessageBatch = decode(response.content, MessageBatch)
         return batch, retry_after(response.headers)
 
     def _page(
@@ -275,7 +276,7 @@ class Api:
         query = {"limit": limit} | ({"after_id": after} if after else {})
         response = self._get(BATCHES, query=query)
         self._note(response.headers)
-        return msgspec.json.decode(response.content, type=BatchPage)
+        return decode(response.content, BatchPage)
 
     def _read(self, call: Callable[[], T]) -> T | Later:
         """Make a reading call: what may pass becomes `Later`, a clear no is raised."""

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from batchkit_tasks import patience, storage, submission
 from batchkit_tasks.api import Api, Later
 from batchkit_tasks.batches import MessageBatch
+from batchkit_tasks.decoding import decode
 from batchkit_tasks.engine import Run
 from batchkit_tasks.errors import ChunkUncertainError
 from batchkit_tasks.limits import BATCH_LIFETIME
@@ -135,7 +136,7 @@ def _claim_of(neighbour: str, claims: dict[str, Proof]) -> None:
         try:
             data = storage.read(url)
             if data is not None:
-                _claim(claims, msgspec.json.decode(data, type=ChunkRecord))
+                _claim(claims, decode(data, ChunkRecord))
         except (OSError, msgspec.DecodeError):
             continue
 

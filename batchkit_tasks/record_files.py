@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from batchkit_tasks import storage
+from batchkit_tasks.decoding import decode
 from batchkit_tasks.errors import RecordUnreadableError
 from batchkit_tasks.records import FORMAT
 
@@ -30,7 +31,7 @@ def read_record(url: str, kind: Any) -> Any:
     if data is None:
         return None
     try:
-        record = msgspec.json.decode(data, type=kind)
+        record = decode(data, kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RecordUnreadableError(url, _problem(data, str(error))) from error
     if getattr(record, "format", FORMAT) != FORMAT:
