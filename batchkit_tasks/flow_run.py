@@ -7,15 +7,19 @@ as ours, so that it can be found and watched by an automation.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.context import FlowRunContext
 
 from batchkit_tasks.errors import CollisionStrategyError
 from batchkit_tasks.naming import is_automatic, resolve_output
+from batchkit_tasks.suspension import patiently
+
+T = TypeVar("T")
 
 RUN_LABEL: Final = "batchkit.run"
 """Label of a flow run: the URL of its run directory. The sweep finds it by this."""
@@ -58,18 +62,15 @@ class FlowRun:
 
     def remember(self, name: str, value: str) -> None:
         """Label the run, so that every later process of it knows."""
-        with get_client(sync_client=True) as client:
-            client.update_flow_run_labels(self.id, {name: value})
+        _ask_server(lambda c: c.update_flow_run_labels(self.id, {name: value}))
         self.labels[name] = value
 
     def belongs_to(self, run_url: str) -> None:
         """Remember the run directory, and be found by the sweep from now on."""
-        with get_client(sync_client=True) as client:
-            client.update_flow_run_labels(self.id, {RUN_LABEL: run_url})
-            if TAG not in self.tags:
-                self.tags = [*self.tags, TAG]
-                client.update_flow_run(self.id, tags=self.tags)
-        self.labels[RUN_LABEL] = run_url
+        self.remember(RUN_LABEL, run_url)
+        if TAG not in self.tags:
+            self.tags = [*self.tags, TAG]
+            _ask_server(lambda c: c.update_flow_run(self.id, tags=self.tags))
 
     def output(self, pattern: str, source: str) -> str:
         """The output with its placeholders replaced: once per run, never anew."""
@@ -83,8 +84,7 @@ class FlowRun:
     def rename(self, name: str) -> None:
         """Give the run a telling name, unless a person chose one."""
         if is_automatic(self.name):
-            with get_client(sync_client=True) as client:
-                client.update_flow_run(self.id, name=name)
+            _ask_server(lambda c: c.update_flow_run(self.id, name=name))
             self.name = name
 
     def refuse_cancel_new(self) -> None:
@@ -95,10 +95,14 @@ class FlowRun:
         """
         if self.deployment_id is None:
             return
-        with get_client(sync_client=True) as client:
-            deployment = client.read_deployment(self.deployment_id)
+        deployment = _ask_server(lambda c: c.read_deployment(self.deployment_id))
         if cancels_waiting_runs(deployment):
             raise CollisionStrategyError(deployment.name)
+
+
+def _ask_server(call: Callable[[SyncPrefectClient], T]) -> T:
+    with get_client(sync_client=True) as client:
+        return patiently(lambda: call(client))
 
 
 def cancels_waiting_runs(deployment: Any) -> bool:

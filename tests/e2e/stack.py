@@ -141,16 +141,7 @@ class Stack(AbstractContextManager["Stack"]):
         limit = ["--limit", str(worker_limit)] if worker_limit else []
         self.worker = Program(
             "worker",
-            prefect(
-                "worker",
-                "start",
-                "--pool",
-                POOL,
-                "--type",
-                "process",
-                "--limit",
-                str(worker_limit),
-            ),
+            prefect("worker", "start", "--pool", POOL, "--type", "process", *limit),
             self.env,
             folder,
         )
@@ -346,7 +337,6 @@ class Stack(AbstractContextManager["Stack"]):
         wait_for(
             lambda: not processes_of_run(str(run)),
             description="the processes of the run are gone",
-            seconds=30,
         )
 
     def wait_until_completed(self, run: UUID, seconds: float = 240.0) -> None:
