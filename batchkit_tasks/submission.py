@@ -20,7 +20,9 @@ has only provisionally is waited for. If the deadline, the time an answer may ta
 a grace for the list to catch up have passed, the list could be read to its end, and no
 candidate is left, then nothing was created, and only then the chunk is sent again.
 
-All of it is measured on the server's clock, by its `Date` header, where it has one.
+Batches are dated by the server's clock, which its `Date` header tells; where ours has
+been set, or is another machine's, the times between are measured on it too.
+
 Conclusions replace the very record that they were drawn from, or nothing: of two
 processes that settle the same sending, one acts. What the API itself answers counts
 more than any conclusion; a batch that it confirms after its chunk was given up and

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Thread, main_thread
 from typing import Any
 
 import pandas as pd
@@ -309,6 +311,47 @@ def test_canceling_never_touches_what_may_be_somebody_elses(
 
     assert canceling == [ours.batch_id]
     assert held_sandbox.ledger().batch(foreign).cancel_initiated_at is None
+
+
+def test_ctrl_c_in_the_middle_of_a_create_leaves_a_claim_that_can_be_settled(
+    held_sandbox: Sandbox, api: Api, run: Run, asked: Job
+) -> None:
+    """At once: nobody waits for a deadline of minutes."""
+    held_sandbox.fault("create", "accepted_then_hang")
+
+    def interrupt() -> None:
+        wait_until(lambda: held_sandbox.ledger().batches(), "the batch is created")
+        assert (main := main_thread().ident)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    thread = Thread(target=interrupt)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BATCHKIT_ANSWER_TO_CREATE_SECONDS", "60")
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            send_chunk(run, run.chunk(0), api)
+    thread.join()
+
+    record = latest(run, 0)
+    assert isinstance(record, Intended)
+    assert record.over
+    assert isinstance(send_chunk(run, run.chunk(0), api), Submitted)
+    finish(asked, held_sandbox)
+
+
+def test_a_batch_deleted_while_the_list_is_read_is_no_end_of_the_list(
+    held_sandbox: Sandbox, api: Api, run: Run
+) -> None:
+    lose_answers(run, held_sandbox, api, 1)
+    for _ in range(1001):
+        held_sandbox.create_foreign(2)
+    held_sandbox.fault("list", "bad_request", after=2)  # the second page
+
+    waiting = send_chunk(run, run.chunk(0), api)
+
+    assert isinstance(waiting, NotYet)
+    assert "deleted while the list was read" in waiting.why
+    assert isinstance(send_chunk(run, run.chunk(0), api), Submitted)
 
 
 def test_an_owner_is_gone_only_if_that_is_certain() -> None:
