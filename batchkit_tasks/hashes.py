@@ -41,11 +41,19 @@ def from_column(column: pa.ChunkedArray | pa.Array) -> Hashes:
 
 def leaders(hashes: Hashes) -> Positions:
     """Give for each request the index of the first one that is equal; its own if none."""
+    if _all_differ(hashes):
+        return np.arange(len(hashes), dtype=np.int64)
     order, starts = _groups(hashes)
     first = np.empty(len(hashes), dtype=np.int64)
     sizes = np.diff(np.append(starts, len(hashes)))
     first[order] = np.repeat(order[starts], sizes)
     return first
+
+
+def _all_differ(hashes: Hashes) -> bool:
+    """Whether that can be seen by the first numbers alone, in a third of the memory."""
+    first = np.sort(hashes[:, 0])
+    return not (first[1:] == first[:-1]).any()
 
 
 class Wanted:
