@@ -23,6 +23,9 @@ from tests.e2e.processes import wait_for
 from tests.e2e.scenes import PROMPT, Scene
 from tests.e2e.stack import DEPLOYMENT, NIGHTLY, Stack
 
+pytestmark = pytest.mark.long
+"""Needs a machine of its own: beside others the page and the server come too late."""
+
 
 @dataclass
 class Submitted:

@@ -17,6 +17,9 @@ from tests.e2e.processes import processes_of_run, wait_for
 from tests.e2e.scenes import Scene
 from tests.e2e.stack import SWEEP, Stack
 
+pytestmark = pytest.mark.long
+"""Needs a machine of its own: beside others the page and the server come too late."""
+
 
 @dataclass
 class Swept:
