@@ -29,8 +29,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(SECONDS))
 
 
-AT_ONCE = 6
-"""Stories told at a time: each is a few Python processes, and most of it is waiting."""
+AT_ONCE = 3
+"""Stories told at a time. Each is a few Python processes, and two cores and one SQLite
+file serve them all: with more at a time, pages and the server come too late."""
 
 
 @pytest.fixture(scope="session")

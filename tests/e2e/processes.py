@@ -53,7 +53,6 @@ class Program:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_hear_interrupts,
             )
 
     @property
@@ -94,15 +93,6 @@ class Program:
     def _reap(self) -> None:
         if self._process is not None:
             self._process.wait(timeout=30)
-
-
-def _hear_interrupts() -> None:
-    """Let a program be interrupted, whoever started us.
-
-    A shell that starts us in the background has SIGINT ignored for us and all below,
-    and Prefect's worker passes SIGTERM on as SIGINT.
-    """
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def python(*arguments: str) -> list[str]:

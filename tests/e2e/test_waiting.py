@@ -98,7 +98,10 @@ def test_each_wait_goes_through_suspended_and_counts_as_no_retry(
 @pytest.mark.story(of=three_batches)
 def test_a_run_says_and_does_each_thing_once(told: ThreeBatches) -> None:
     wakes = told.history.count("Running") - 1
-    assert len([line for line in told.log if "rows go to Anthropic" in line]) == 1
+    assert (
+        len([line for line in told.log if "rows are sent in 3 message batches" in line])
+        == 1
+    )
     assert len([name for name in told.task_runs if name.startswith("submit")]) == 3
     assert len([name for name in told.task_runs if name.startswith("collect")]) == 3
     assert told.task_runs.count("cut into batches") == 1

@@ -12,15 +12,15 @@ from batchkit_tasks.sandbox.server import Sandbox
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    """Give a sandbox whose batches end almost at once."""
-    with Sandbox(batch_seconds=0.05) as running:
+    """Give a sandbox whose batches end almost at once, and may be looked at any time."""
+    with Sandbox(batch_seconds=0.05, retry_after=None) as running:
         yield running
 
 
 @pytest.fixture
 def held_sandbox() -> Iterator[Sandbox]:
     """Give a sandbox whose batches run until `end` is called."""
-    with Sandbox(batch_seconds=None, cancel_seconds=None) as running:
+    with Sandbox(batch_seconds=None, cancel_seconds=None, retry_after=None) as running:
         yield running
 
 

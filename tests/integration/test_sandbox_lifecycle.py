@@ -55,12 +55,13 @@ def test_case_01_a_created_batch_has_ten_keys(
     assert "anthropic-workspace-id" in answer.headers
 
 
-def test_case_02_a_poll_of_a_running_batch_advises_to_wait(
-    held_client: Anthropic,
-) -> None:
-    batch = create(held_client, "a", "b")
-
-    answer = held_client.messages.batches.with_raw_response.retrieve(batch.id)
+def test_case_02_a_poll_of_a_running_batch_advises_to_wait() -> None:
+    with (
+        Sandbox(batch_seconds=None) as sandbox,
+        Anthropic(**sandbox.client_options) as client,
+    ):
+        batch = create(client, "a", "b")
+        answer = client.messages.batches.with_raw_response.retrieve(batch.id)
 
     assert answer.status_code == 200
     assert answer.headers["retry-after"] == "10"
