@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import traceback
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -32,6 +33,10 @@ PATIENCE: Final = {
     "WITHOUT_CONNECTION": "0.1",
 }
 """Patience in fractions of a second; the sandbox is as quick as that."""
+
+_ONE_THREAD_AT_A_TIME: Final = threading.Lock()
+"""`multiprocessing` looks at all children whenever it starts one. If two threads look
+at a child that has just died, one gets its exit code and the other one makes it 255."""
 
 STOPPED: Final = 3
 """Exit code of a run that stopped with one of our errors."""
@@ -56,8 +61,15 @@ def start(
     process = context.Process(
         target=_run, args=(job, url, death, str(log), patience), daemon=True
     )
-    process.start()
+    with _ONE_THREAD_AT_A_TIME:
+        process.start()
     return process
+
+
+def is_alive(process: BaseProcess) -> bool:
+    """Whether a process has not ended yet."""
+    with _ONE_THREAD_AT_A_TIME:
+        return process.is_alive()
 
 
 def _run(
