@@ -27,6 +27,8 @@ class Later:
     retry_after: timedelta | None = None
     unknown_batch: bool = False
     """The answer was 404: false ones heal within minutes."""
+    endless: bool = False
+    """The list was answered and came to no end: to ask again will hardly help."""
 
 
 def judge_create_answer(

@@ -46,8 +46,13 @@ class Body:
             self._file.write(piece)
             self.size += len(piece)
         self.digest = digest.hexdigest()
-        self.was_handed_over = False
-        """Whether the last byte was given out: until then, nothing can be created."""
+        self.handed_over_at: datetime | None = None
+        """When the last byte was given out: until then, nothing can be created."""
+
+    @property
+    def was_handed_over(self) -> bool:
+        """Whether the last byte was given out."""
+        return self.handed_over_at is not None
 
     def until(self, deadline: datetime) -> Iterator[bytes]:
         """The body in blocks, the last of which is only given before the deadline.
@@ -59,16 +64,17 @@ class Body:
         seconds = (deadline - datetime.now(UTC)).total_seconds()
         ends = time.monotonic() + seconds
         self._file.seek(0)
-        self.was_handed_over = False
+        self.handed_over_at = None
         left = self.size
         while left:
             block = self._file.read(
                 min(BLOCK_BYTES, max(left - LAST_BYTES, LAST_BYTES))
             )
             left -= len(block)
-            if datetime.now(UTC) >= deadline or time.monotonic() >= ends:
+            now = datetime.now(UTC)
+            if now >= deadline or time.monotonic() >= ends:
                 raise UploadTooSlowError("the upload took longer than it may")
-            self.was_handed_over = not left
+            self.handed_over_at = None if left else now
             yield block
 
     def close(self) -> None:

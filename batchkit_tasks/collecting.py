@@ -64,6 +64,7 @@ def collect_chunk(run: Run, chunk: Chunk, api: Api) -> CollectedPart:
     if record.proof == "count" and collected.missing < chunk.requests:
         run.dir.move_on(record, replace(record, proof="nonce"))
     write_part(run, chunk, collected.part)
+    run.dir.find_again(record.batch_id)  # another process may have missed it
     return _in_numbers(chunk, record, collected)
 
 

@@ -48,4 +48,5 @@ def read_down_to(
         after = page.last_id or fresh[-1].id
     if until_found is not None:
         return list(listed.values())
-    return Later(f"the list shows the same {len(listed):,} batches again and again")
+    again = f"the list shows the same {len(listed):,} batches again and again"
+    return Later(again, endless=True)

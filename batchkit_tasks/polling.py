@@ -136,6 +136,9 @@ def _miss_patiently(
         if record.batch_id in seen:
             continue
         missed = run.miss(record.batch_id, now)
+        if run.is_collected(record.intent.chunk):  # by another process, just now
+            run.find_again(record.batch_id)
+            continue
         patient_until = missed.first_at + patience.unknown_batch_patience()
         if missed.times < FEWEST_MISSES or now <= patient_until:
             continue

@@ -65,15 +65,16 @@ def settle(run: Run, intent: Intended, api: Api) -> Submitted | NotYet | Unsent:
         who = "this" if intent.claimed_by == current_owner() else "another"
         again = now + min(-since_deadline, patience.look_again() * 5)
         return NotYet(again, f"{who} process may be sending this chunk")
-    settled = submission.time_to_settle(
-        intent,
-        grace=patience.propagation_grace(),
-        answer=patience.answer_to_create(),
-    )
+    # The API may still work on a body that it has, whatever became of our process and
+    # of the connection; and a process that may live waits as long for the answer.
+    settled = patience.answer_to_create() + patience.propagation_grace()
     listed = api.list_since(submission.earliest_creation(intent))
     if isinstance(listed, Later):
         again = now + (listed.retry_after or patience.look_again() * 2)
-        return _not_yet(run, intent, again, f"the list cannot be read ({listed.why})")
+        why = f"the list cannot be read ({listed.why})"
+        if not listed.endless:  # it passes, however old the intent is: ask nobody
+            return NotYet(again, why)
+        return _not_yet(run, intent, again, why)
     fitting = submission.fitting(intent, listed, settled=settled)
     claims = claimed_batches(run) if fitting else {}
     candidates = [b for b in fitting if claims.get(b.id, "count") == "count"]

@@ -90,10 +90,6 @@ class RunDir(Sendings):
         listed = storage.names(storage.join(self.url, f"taken-over-{token}"))
         return [int(name.split(".")[0]) for name in listed if name[0].isdigit()]
 
-    def part_url(self, chunk: int) -> str:
-        """The results of a chunk."""
-        return storage.join(self.url, "parts", f"{chunk:05d}.parquet")
-
     def plan(self) -> Plan | None:
         """What the run was asked to do; None before it was planned."""
         url = storage.join(self.url, "plan.json")
@@ -139,15 +135,8 @@ class RunDir(Sendings):
     def split(self, chunk: Chunk, halves: Sequence[Chunk]) -> None:
         """Put smaller chunks in the place of one whose body the API found too large."""
         create_record(
-            self._split_url(chunk.number), Round(number=0, chunks=tuple(halves))
+            self.split_url(chunk.number), Round(number=0, chunks=tuple(halves))
         )
-
-    def is_split(self, chunk: int) -> bool:
-        """Whether smaller chunks stand in the place of this one."""
-        return storage.exists(self._split_url(chunk))
-
-    def _split_url(self, chunk: int) -> str:
-        return storage.join(self.url, "rounds", f"split-{chunk:05d}.json")
 
     def create_round(self, round_: Round) -> Round:
         """Write a round, or return the one that another process wrote first."""
@@ -163,10 +152,6 @@ class RunDir(Sendings):
         """The numbers of the chunks whose results are here."""
         listed = storage.names(storage.join(self.url, "parts"))
         return {int(found[1]) for name in listed if (found := _PART.match(name))}
-
-    def is_collected(self, chunk: int) -> bool:
-        """Whether the results of a chunk are here, or why there are none."""
-        return storage.exists(self.part_url(chunk))
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Keep the summary: the run is over."""

@@ -20,6 +20,7 @@ from batchkit_tasks.engine import Run
 from batchkit_tasks.errors import (
     KeyRefusedError,
     RefusedError,
+    RunStoppedError,
     SpendLimitError,
 )
 from batchkit_tasks.outcomes import (
@@ -121,17 +122,24 @@ def _send(run: Run, chunk: Chunk, sending: int, api: Api) -> Submitted | NotYet 
             return NotYet(
                 now + patience.look_again(), "another process sends this chunk"
             )
+        # Once more: who cancels a run marks it first and then looks for claims, so that
+        # one of the two sees the other.
+        try:
+            refuse_if_stopped(run.url)
+        except RunStoppedError:
+            run.dir.note(Unsent(intent=intent, why="the run was stopped", at=now))
+            raise
         try:
             outcome = api.create(body, intent.deadline)
         except BaseException:  # Ctrl-C, a task's time-out: nobody else learns of it
-            _note_over(run, intent)
+            _note_over(run, intent, body)
             raise
     if isinstance(outcome, TooLarge) and (outcome.by == "api" or chunk.requests > 1):
-        # The halves (or the part) first: who finds this unsent must find them too.
-        _halve(run, chunk, outcome.why)
-        run.dir.note(Unsent(intent=intent, why=outcome.why, at=datetime.now(UTC)))
-        return Split(outcome.why)
-    return _record(run, intent, outcome, api)
+        unsent = Unsent(intent=intent, why=outcome.why, at=datetime.now(UTC))
+        if run.dir.stand_in(unsent, lambda: _halve(run, chunk, unsent.why)):
+            return Split(outcome.why)
+        return NotYet(unsent.at, "another process has sent this chunk meanwhile")
+    return _record(run, intent, outcome, body, api)
 
 
 def _halve(run: Run, chunk: Chunk, why: str) -> None:
@@ -165,7 +173,7 @@ def _items(run: Run, chunk: Chunk, nonce: str) -> Generator[bytes]:
 
 
 def _record(
-    run: Run, intent: Intended, outcome: Outcome, api: Api
+    run: Run, intent: Intended, outcome: Outcome, body: Body, api: Api
 ) -> Submitted | NotYet:
     """Write down what became of a create, before anything else happens."""
     now = datetime.now(UTC)
@@ -186,7 +194,7 @@ def _record(
             )
             raise _REFUSALS[kind](status, error_type, message)
         case Unclear(why):
-            _note_over(run, intent)
+            _note_over(run, intent, body)
             return NotYet(now + patience.look_again(), f"no answer to a create ({why})")
 
 
@@ -206,10 +214,10 @@ def _unsent(
     return NotYet(now + wait, why)
 
 
-def _note_over(run: Run, intent: Intended) -> None:
+def _note_over(run: Run, intent: Intended, body: Body) -> None:
     """Our own create is over: nothing of it can be sent from now on."""
-    now = datetime.now(UTC)
-    ended = replace(intent, deadline=min(now, intent.deadline), over=True)
+    last_byte = body.handed_over_at or datetime.now(UTC)
+    ended = replace(intent, deadline=min(last_byte, intent.deadline), over=True)
     run.dir.move_on(intent, ended)
 
 

@@ -7,7 +7,7 @@ said. So of two processes that come to different conclusions, one acts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 import msgspec
@@ -36,12 +36,31 @@ class Sendings:
         """The record of one sending of a chunk."""
         return storage.join(self.url, "chunks", f"{chunk:05d}-{sending}.json")
 
+    def part_url(self, chunk: int) -> str:
+        """The results of a chunk."""
+        return storage.join(self.url, "parts", f"{chunk:05d}.parquet")
+
+    def is_collected(self, chunk: int) -> bool:
+        """Whether the results of a chunk are here, or why there are none."""
+        return storage.exists(self.part_url(chunk))
+
+    def split_url(self, chunk: int) -> str:
+        """The smaller chunks that stand in the place of one."""
+        return storage.join(self.url, "rounds", f"split-{chunk:05d}.json")
+
+    def is_split(self, chunk: int) -> bool:
+        """Whether smaller chunks stand in the place of this one."""
+        return storage.exists(self.split_url(chunk))
+
     def claim(self, intent: Intended) -> bool:
         """Write an intent if no process has one for this sending.
 
-        Only once the sending before it is known to have made no batch.
+        Only once the sending before it is known to have made no batch, and if nothing
+        else stands in the place of the chunk (see `stand_in`).
         """
         with storage.locked(self._chunks):
+            if self.is_split(intent.chunk) or self.is_collected(intent.chunk):
+                return False
             before = self.record(intent.chunk, intent.sending - 1)
             if intent.sending > 1 and not isinstance(before, Unsent):
                 return False
@@ -70,6 +89,26 @@ class Sendings:
         with storage.locked(self._chunks):
             self._write(record)
             return self.record(record.intent.chunk, record.intent.sending + 1) is None
+
+    def stand_in(self, unsent: Unsent, write: Callable[[], None]) -> bool:
+        """Put something else in the place of a chunk that was too large to be sent.
+
+        Not if others have given this sending up and sent the chunk again: a process
+        that was frozen comes back with a verdict that is out of date.
+
+        Args:
+            write: Writes what stands there from now on. It is written first: who finds
+                the sending unsent must find that too.
+
+        Returns:
+            Whether it stands there.
+        """
+        with storage.locked(self._chunks):
+            intent = unsent.intent
+            if is_last := self.record(intent.chunk, intent.sending + 1) is None:
+                write()
+            self._write(unsent)
+            return is_last
 
     def record(self, chunk: int, sending: int) -> ChunkRecord | None:
         """The record of one sending; None if it was never intended."""

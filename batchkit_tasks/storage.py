@@ -102,6 +102,9 @@ def create(url: str, data: bytes) -> bool:
             _flush_folder(path)
         else:
             fs.pipe_file(path, data, mode="create")
+            # Some filesystems (FTP, SFTP, WebHDFS) look and then write, so that the
+            # last of two writers wins: at least the others must hear of it.
+            return read(url) == data
     except FileExistsError:
         return False
     except OSError:

@@ -172,18 +172,6 @@ def time_since_deadline(
     return since + moved if abs(moved) > CLOCK_NOISE else since
 
 
-def time_to_settle(
-    intent: Intended, *, grace: timedelta, answer: timedelta
-) -> timedelta:
-    """How long after the deadline a batch of this sending may still appear.
-
-    Args:
-        grace: How long the list may take to show a batch.
-        answer: How long a process that may be alive waits for the API's answer.
-    """
-    return grace if intent.over else grace + answer
-
-
 def fitting(
     intent: Intended, listed: Iterable[MessageBatch], *, settled: timedelta
 ) -> list[MessageBatch]:

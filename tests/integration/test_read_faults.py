@@ -175,6 +175,25 @@ def test_misses_that_heal_are_forgotten(
     check(asked, sandbox)
 
 
+def test_a_miss_is_forgotten_once_the_batch_is_collected(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Of two processes one may see a 404 while the other one collects."""
+    asked = small_job(tmp_path)
+    run = steps.stage_input(asked)
+    key = credentials(sandbox.url)
+    (chunk,) = steps.plan_chunks(run)
+    steps.submit_chunk(run, chunk, key)
+    sandbox.end_all()
+    sandbox.fault("retrieve", "not_found")
+    steps.poll_batches(run, key)
+    assert RunDir(run).missed()
+
+    assert steps.collect_batch(run, chunk, key)
+
+    assert not RunDir(run).missed()
+
+
 def test_unknown_processing_statuses_count_as_running(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:

@@ -229,14 +229,33 @@ def test_what_cannot_be_settled_for_longer_than_the_run_waits_is_asked_of_a_pers
     held_sandbox: Sandbox, api: Api, run: Run
 ) -> None:
     lose_answers(run, held_sandbox, api, 1)
+    for _ in range(1001):
+        held_sandbox.create_foreign(2)
     long_ago = datetime.now(UTC) - timedelta(hours=27)
-    rewrite(run, 0, intended_at=long_ago, deadline=long_ago)
-    intent = latest(run, 0)
-    assert isinstance(intent, Intended)
-    held_sandbox.fault("list", "server_error", times=-1)
+    intent = rewrite(run, 0, intended_at=long_ago, deadline=long_ago)
+    held_sandbox.settings.ignores_after_id = True
 
     with pytest.raises(ChunkUncertainError, match=r"delete .*00000-1\.json first"):
         settle(run, intent, api)
+
+
+def test_nobody_is_asked_because_of_an_outage(
+    held_sandbox: Sandbox, api: Api, run: Run, asked: Job
+) -> None:
+    """A run that goes on after a week meets one: it waits, as for every other."""
+    lose_answers(run, held_sandbox, api, 1)
+    intent = latest(run, 0)
+    assert isinstance(intent, Intended)
+    last_week = intent.intended_at - timedelta(days=7)
+    intent = rewrite(run, 0, intended_at=last_week)
+    held_sandbox.fault("list", "server_error")
+
+    waiting = settle(run, intent, api)
+
+    assert isinstance(waiting, NotYet)
+    assert "cannot be read" in waiting.why
+    rewrite(run, 0, intended_at=datetime.now(UTC) - timedelta(seconds=5))
+    finish(asked, held_sandbox)
 
 
 @pytest.mark.parametrize("hours", [-30, -6, 6, 30])

@@ -23,6 +23,8 @@ class WordyStore(MemoryFileSystem):
     store: dict[str, Any] = {}  # noqa: RUF012 - shared, as fsspec's own is
     pseudo_dirs = [""]  # noqa: RUF012
     loses_answers = False
+    overtaken_by: bytes | None = None
+    """What another writer puts there in the same moment."""
 
     def pipe_file(self, path: str, value: bytes, mode: str = "overwrite") -> None:  # pyright: ignore
         if mode == "create" and self.exists(path):
@@ -30,6 +32,8 @@ class WordyStore(MemoryFileSystem):
                 errno.EINVAL, "At least one of the pre-conditions did not hold"
             )
         super().pipe_file(path, value, mode="overwrite")
+        if self.overtaken_by is not None:
+            super().pipe_file(path, self.overtaken_by, mode="overwrite")
         if self.loses_answers:
             raise OSError(errno.EIO, "the answer was lost")
 
@@ -41,6 +45,7 @@ def wordy() -> Iterator[type[WordyStore]]:
     WordyStore.store.clear()
     yield WordyStore
     WordyStore.loses_answers = False
+    WordyStore.overtaken_by = None
 
 
 def test_of_many_who_claim_a_name_one_gets_it(tmp_path: Path) -> None:
@@ -68,6 +73,16 @@ def test_a_claim_whose_answer_was_lost_is_still_ours(wordy: type[WordyStore]) ->
 
     assert storage.create("wordy://bucket/claim.json", b"ours")
     assert not storage.create("wordy://bucket/claim.json", b"theirs")
+
+
+def test_where_the_last_writer_wins_the_others_hear_of_it(
+    wordy: type[WordyStore],
+) -> None:
+    """FTP, SFTP and WebHDFS cannot create what must not be there yet."""
+    wordy.overtaken_by = b"theirs"
+
+    assert not storage.create("wordy://bucket/claim.json", b"ours")
+    assert storage.read("wordy://bucket/claim.json") == b"theirs"
 
 
 def test_where_there_are_no_hard_links_a_name_is_claimed_all_the_same(

@@ -18,7 +18,6 @@ from batchkit_tasks.submission import (
     fitting,
     reconcile,
     time_since_deadline,
-    time_to_settle,
 )
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -133,15 +132,6 @@ def test_a_batch_that_another_chunk_has_for_sure_is_no_candidate() -> None:
 def test_a_batch_that_another_chunk_has_by_its_size_is_waited_for() -> None:
     assert isinstance(decide(batch("a"), a="count"), LookAgain)
     assert decide(batch("a"), batch("b"), a="count") == Adopt(batch("b"))
-
-
-def test_a_process_that_may_be_waiting_for_its_answer_is_given_that_time() -> None:
-    answer = 5 * MINUTE
-
-    assert time_to_settle(intent(over=True), grace=GRACE, answer=answer) == GRACE
-    assert (
-        time_to_settle(intent(over=False), grace=GRACE, answer=answer) == GRACE + answer
-    )
 
 
 def test_the_deadline_is_compared_on_the_servers_clock() -> None:

@@ -1,0 +1,159 @@
+"""What happens between the steps of a sending: others act, and answers are late."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from msgspec.structs import replace
+
+from batchkit_tasks import settling, steps
+from batchkit_tasks.api import Api
+from batchkit_tasks.engine import Run
+from batchkit_tasks.errors import RunFailedError, RunStoppedError
+from batchkit_tasks.parameters import Job
+from batchkit_tasks.reconciling import NotYet
+from batchkit_tasks.records import Intended, Submitted, Unsent
+from batchkit_tasks.sandbox.server import Sandbox
+from batchkit_tasks.sending import Split, send_chunk
+from tests.integration.impatience import impatient
+from tests.integration.running import (
+    credentials,
+    job,
+    positions_sent,
+    read,
+    run_job,
+    wait_until,
+)
+
+__all__ = ["impatient"]
+pytestmark = pytest.mark.usefixtures("impatient")
+
+
+@pytest.fixture
+def api(sandbox: Sandbox) -> Iterator[Api]:
+    """The API as our key sees it."""
+    with Api(credentials(sandbox.url)) as made:
+        yield made
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Job:
+    """Eight rows of two megabytes, in one batch."""
+    source = tmp_path / "in.parquet"
+    pd.DataFrame({"text": [f"{n}" * 2_000_000 for n in range(8)]}).to_parquet(source)
+    advanced = {"check_every_seconds": 0.1}
+    return job(source, tmp_path / "out.parquet", "{text}", advanced=advanced)
+
+
+@pytest.fixture
+def run(asked: Job) -> Run:
+    """The run, planned."""
+    url = steps.stage_input(asked)
+    steps.plan_chunks(url)
+    return Run(url)
+
+
+def intent_of_first(run: Run) -> Intended:
+    """The intent of the first sending."""
+    record = run.dir.record(0, 1)
+    assert isinstance(record, Intended)
+    return record
+
+
+def test_a_run_canceled_in_the_moment_of_a_claim_sends_nothing(
+    sandbox: Sandbox, api: Api, run: Run
+) -> None:
+    """Whoever canceled it saw no claim, and will not look again."""
+    canceled: list[list[str]] = []
+
+    def cancel(event: str, arguments: tuple[Any, ...]) -> None:
+        is_claim = event == "os.link" and f"{run.url}/chunks/" in str(arguments[1])
+        if is_claim and not canceled:
+            canceled.append([])
+            key = credentials(sandbox.url)
+            canceled.append(settling.stop(run.url, key, by="a person"))
+
+    sys.addaudithook(cancel)
+    with pytest.raises(RunStoppedError):
+        send_chunk(run, run.chunk(0), api)
+
+    assert canceled == [[], []]
+    assert sandbox.ledger().batches() == []
+    assert not settling.has_open_ends(run.url)
+
+
+def test_a_slow_upload_that_was_given_up_is_not_cut_in_halves(
+    sandbox: Sandbox, api: Api, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was frozen wakes up after another one has sent its chunk."""
+    second = timedelta(seconds=1)
+    monkeypatch.setattr("batchkit_tasks.submission.UPLOAD_BASE", second)
+    monkeypatch.setattr("batchkit_tasks.submission.UPLOAD_BYTES_PER_SECOND", 1e12)
+    monkeypatch.setenv("BATCHKIT_ANSWER_TO_CREATE_SECONDS", "20")
+    sandbox.settings.upload_bytes_per_second = 4_000_000
+    with ThreadPoolExecutor() as pool:
+        frozen = pool.submit(send_chunk, run, run.chunk(0), api)
+        wait_until(lambda: run.dir.record(0, 1), "it has claimed its chunk")
+        intent, now = intent_of_first(run), datetime.now(UTC)
+        assert run.dir.move_on(intent, Unsent(intent=intent, why="gone", at=now))
+        again = replace(intent, sending=2, nonce="f" * 16)
+        assert run.dir.claim(again)
+        late = frozen.result()
+
+    assert isinstance(late, NotYet)
+    assert "sent this chunk meanwhile" in late.why
+    assert [chunk.number for chunk in run.rounds()[0].chunks] == [0]
+    assert run.dir.latest_record(0) == (2, again)
+
+
+def test_a_chunk_that_is_sent_as_halves_is_claimed_by_nobody(
+    sandbox: Sandbox, api: Api, run: Run
+) -> None:
+    """Not even by a process that saw it unsent before it was split."""
+    sandbox.fault("create", "too_large_json")
+    assert isinstance(send_chunk(run, run.chunk(0), api), Split)
+    unsent = run.dir.record(0, 1)
+    assert isinstance(unsent, Unsent)
+
+    assert not run.dir.claim(replace(unsent.intent, sending=2, nonce="f" * 16))
+
+
+def test_a_create_that_the_api_still_works_on_is_waited_for(
+    sandbox: Sandbox, api: Api, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its client is gone, its body is not: it may be accepted any time."""
+    monkeypatch.setenv("BATCHKIT_ANSWER_TO_CREATE_SECONDS", "0.5")
+    monkeypatch.setenv("BATCHKIT_PROPAGATION_GRACE_SECONDS", "0")
+    sandbox.fault("create", "slow", seconds=3)
+    assert isinstance(send_chunk(run, run.chunk(0), api), NotYet)
+    monkeypatch.setenv("BATCHKIT_ANSWER_TO_CREATE_SECONDS", "60")
+
+    waiting = send_chunk(run, run.chunk(0), api)
+
+    assert isinstance(waiting, NotYet)
+    assert "may still appear" in waiting.why
+    wait_until(sandbox.ledger().batches, "it is accepted after all")
+    found = send_chunk(run, run.chunk(0), api)
+    assert isinstance(found, Submitted)
+    assert positions_sent(sandbox) == list(range(8))
+
+
+def test_a_lost_answer_that_is_looked_for_after_29_days_is_not_paid_again(
+    sandbox: Sandbox, api: Api, run: Run, asked: Job
+) -> None:
+    sandbox.fault("create", "accepted_then_closed")
+    assert isinstance(send_chunk(run, run.chunk(0), api), NotYet)
+    sandbox.advance(days=30)
+
+    with pytest.raises(RunFailedError, match="8 missing"):
+        run_job(asked, sandbox.url)
+
+    assert "29 days" in read(asked.output)[0]["_error"]
+    assert positions_sent(sandbox) == list(range(8))
