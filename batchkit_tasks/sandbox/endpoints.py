@@ -75,14 +75,15 @@ def _accept(call: Call) -> Batch:
         requests = read_requests(body, max_requests=call.settings.max_requests)
     except RefusedError as refused:
         raise ApiError(400, str(refused)) from None
-    _check_queue(call, len(requests))
-    return call.store.add(
-        body,
-        len(requests),
-        workspace=call.caller.workspace,
-        key=key_label(call.caller.key),
-        rules=_rules(call),
-    )
+    with call.store.accepting:
+        _check_queue(call, len(requests))
+        return call.store.add(
+            body,
+            len(requests),
+            workspace=call.caller.workspace,
+            key=key_label(call.caller.key),
+            rules=_rules(call),
+        )
 
 
 def _check_queue(call: Call, requests: int) -> None:

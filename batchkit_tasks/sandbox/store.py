@@ -45,6 +45,8 @@ class Store:
         self.runner = Runner(folder)
         self._batches: dict[str, Batch] = {}
         self._lock = threading.RLock()
+        self.accepting = threading.Lock()
+        """Held from the look at the queue until a batch is in it."""
         self._state = state
         for batch in state.load() if state else ():
             self._batches[batch.id] = batch
