@@ -23,6 +23,7 @@ from batchkit_tasks.errors import (
 )
 from batchkit_tasks.limits import RESULTS_LIFETIME
 from batchkit_tasks.part_files import write_part
+from batchkit_tasks.reconciling import is_anothers
 from batchkit_tasks.records import Chunk, Submitted
 from batchkit_tasks.result_bytes import TornResults
 from batchkit_tasks.results import Collected, ResultReader
@@ -61,8 +62,8 @@ def collect_chunk(run: Run, chunk: Chunk, api: Api) -> CollectedPart:
         raise ForeignBatchError("a batch that was given back")
     _refuse_archived(api.retrieve(record.batch_id), record, api)
     collected = _read_patiently(run, chunk, record, api)
-    if record.proof == "count" and collected.missing < chunk.requests:
-        run.dir.move_on(record, replace(record, proof="nonce"))
+    if record.proof == "count":
+        _make_final(run, record, collected, api)
     write_part(run, chunk, collected.part)
     run.dir.find_again(record.batch_id)  # another process may have missed it
     return _in_numbers(chunk, record, collected)
@@ -89,6 +90,19 @@ def _read_patiently(run: Run, chunk: Chunk, record: Submitted, api: Api) -> Coll
     if reader.missing and not was_read_to_end:
         raise ResultsUnreadableError(record.batch_id, problem)
     return reader.finish()
+
+
+def _make_final(run: Run, record: Submitted, collected: Collected, api: Api) -> None:
+    """Keep a batch that was only found by its size, now that its results are read.
+
+    Without a line it shows no nonce, and never will. It stays ours even so (others
+    would wait for it for ever), unless it is known to be another sending's.
+    """
+    has_lines = collected.missing < record.intent.requests
+    if not has_lines and is_anothers(run, record, api):
+        let_go(run.dir, record)
+        raise ForeignBatchError(record.batch_id)
+    run.dir.move_on(record, replace(record, proof="nonce" if has_lines else "empty"))
 
 
 def _read_once(run: Run, record: Submitted, reader: ResultReader, api: Api) -> str:

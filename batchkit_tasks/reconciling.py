@@ -65,9 +65,7 @@ def settle(run: Run, intent: Intended, api: Api) -> Submitted | NotYet | Unsent:
         who = "this" if intent.claimed_by == current_owner() else "another"
         again = now + min(-since_deadline, patience.look_again() * 5)
         return NotYet(again, f"{who} process may be sending this chunk")
-    # The API may still work on a body that it has, whatever became of our process and
-    # of the connection; and a process that may live waits as long for the answer.
-    settled = patience.answer_to_create() + patience.propagation_grace()
+    settled = _time_to_settle()
     listed = api.list_since(submission.earliest_creation(intent))
     if isinstance(listed, Later):
         again = now + (listed.retry_after or patience.look_again() * 2)
@@ -99,6 +97,34 @@ def settle(run: Run, intent: Intended, api: Api) -> Submitted | NotYet | Unsent:
         case submission.SendAgain():
             _check_same_key(run, intent, listed, api)
             return _conclude(run, intent, "not in the list", now)
+
+
+def is_anothers(run: Run, record: Submitted, api: Api) -> bool:
+    """Whether a batch without a line, found by its size, is surely not this sending's.
+
+    Somebody else has it for sure by now, or another batch bears our nonce.
+    """
+    claims, intent = claimed_batches(run), record.intent
+    if claims.get(record.batch_id, "count") != "count":
+        return True
+    listed = api.list_since(submission.earliest_creation(intent))
+    if isinstance(listed, Later):
+        return False
+    fitting = submission.fitting(intent, listed, settled=_time_to_settle())
+    return any(
+        whose_results(api, batch.id, intent.nonce) == "ours"
+        for batch in fitting
+        if batch.has_ended and claims.get(batch.id, "count") == "count"
+    )
+
+
+def _time_to_settle() -> timedelta:
+    """How long after its deadline the batch of a create may still appear.
+
+    The API may work on a body that it has, whatever became of our process and of the
+    connection; and a process that may live waits as long for the answer.
+    """
+    return patience.answer_to_create() + patience.propagation_grace()
 
 
 def submitted(intent: Intended, batch: MessageBatch, proof: Proof) -> Submitted:

@@ -16,9 +16,10 @@ FORMAT = 1
 """Version of all records; raised when an older batchkit could misread a newer one."""
 
 
-Proof = Literal["answer", "nonce", "count"]
+Proof = Literal["answer", "nonce", "count", "empty"]
 """Why a batch is taken for ours. `answer`: the API's own answer to our POST; `nonce`:
-its results bear our nonce; `count`: only its size and time fit, so provisionally."""
+its results bear our nonce; `count`: only its size and time fit, so provisionally;
+`empty`: it has ended without a line, so that nothing will ever tell more."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -88,6 +88,18 @@ def rewrite(run: Run, chunk: int, **fields: Any) -> Intended:
     return changed
 
 
+def provisional(intent: Intended, batch_id: str) -> Submitted:
+    """The record of a batch that was found by its size."""
+    now = datetime.now(UTC)
+    return Submitted(
+        intent=intent,
+        batch_id=batch_id,
+        created_at=now,
+        expires_at=now + timedelta(days=1),
+        proof="count",
+    )
+
+
 def finish(asked: Job, sandbox: Sandbox) -> None:
     """Let the run come to its end: every row is answered, and was bought once."""
     sandbox.settings.batch_seconds = 0.0
@@ -105,16 +117,7 @@ def test_two_lost_answers_of_one_size_are_told_apart_in_the_end(
     for chunk, wrong in ((0, second), (1, first)):
         intent = latest(run, chunk)
         assert isinstance(intent, Intended)
-        found = api.retrieve(wrong)
-        assert not hasattr(found, "why")
-        taken = Submitted(
-            intent=intent,
-            batch_id=wrong,
-            created_at=datetime.now(UTC),
-            expires_at=datetime.now(UTC) + timedelta(days=1),
-            proof="count",
-        )
-        assert run.dir.move_on(intent, taken)
+        assert run.dir.move_on(intent, provisional(intent, wrong))
 
     finish(asked, held_sandbox)
 
@@ -142,6 +145,54 @@ def test_a_batch_that_another_chunk_took_by_its_size_holds_up_sending_again(
     first = latest(run, 0)
     assert isinstance(first, Submitted)
     assert first.batch_id == theirs
+
+
+def job_with_a_missing_row(folder: Path, *texts: str) -> tuple[Job, Run]:
+    """Rows in batches of their own; who is `[[missing]]` gets no line."""
+    source = folder / "missing-in.parquet"
+    pd.DataFrame({"text": texts}).to_parquet(source)
+    advanced = {"rows_per_batch": 1, "check_every_seconds": 0.1, "attempts": 1}
+    advanced["fail_above_percent"] = 90
+    asked = job(source, folder / "missing.parquet", "{text}", advanced=advanced)
+    run = steps.stage_input(asked)
+    steps.plan_chunks(run)
+    return asked, Run(run)
+
+
+def test_nobody_waits_for_a_batch_that_ended_without_a_line(
+    held_sandbox: Sandbox, api: Api, tmp_path: Path
+) -> None:
+    """It never shows a nonce, so whose it is would never be decided."""
+    asked, run = job_with_a_missing_row(tmp_path, "[[missing]]", "b")
+    lose_answers(run, held_sandbox, api, 1)
+    held_sandbox.fault("create", "server_error")
+    assert isinstance(send_chunk(run, run.chunk(1), api), NotYet)
+    assert isinstance(send_chunk(run, run.chunk(0), api), Submitted)
+    held_sandbox.settings.batch_seconds = 0.0
+    held_sandbox.end_all()
+
+    run_job(asked, held_sandbox.url)
+
+    assert [row["_status"] for row in read(asked.output)] == ["missing", "succeeded"]
+    assert positions_sent(held_sandbox) == [0, 1]
+
+
+def test_a_batch_without_a_line_is_given_back_if_another_one_bears_our_nonce(
+    held_sandbox: Sandbox, api: Api, tmp_path: Path
+) -> None:
+    asked, run = job_with_a_missing_row(tmp_path, "a", "[[missing]]")
+    first, second = lose_answers(run, held_sandbox, api, 2)
+    for chunk, wrong in ((0, second), (1, first)):
+        intent = latest(run, chunk)
+        assert isinstance(intent, Intended)
+        assert run.dir.move_on(intent, provisional(intent, wrong))
+    held_sandbox.end_all()
+
+    run_job(asked, held_sandbox.url)
+
+    assert [row["_status"] for row in read(asked.output)] == ["succeeded", "missing"]
+    assert positions_sent(held_sandbox) == [0, 1]
+    assert run.dir.batch_ids() == [first, second]
 
 
 def test_a_dispute_ends_when_the_api_itself_names_the_owner(

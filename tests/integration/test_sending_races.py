@@ -157,3 +157,33 @@ def test_a_lost_answer_that_is_looked_for_after_29_days_is_not_paid_again(
 
     assert "29 days" in read(asked.output)[0]["_error"]
     assert positions_sent(sandbox) == list(range(8))
+
+
+def test_a_conclusion_drawn_from_what_has_changed_since_is_not_written(
+    sandbox: Sandbox, api: Api, run: Run
+) -> None:
+    """Of two processes that settle one sending, the second one looks again."""
+    sandbox.fault("create", "accepted_then_closed")
+    assert isinstance(send_chunk(run, run.chunk(0), api), NotYet)
+    seen_by_both = intent_of_first(run)
+    found = send_chunk(run, run.chunk(0), api)
+    assert isinstance(found, Submitted)
+
+    given_up = Unsent(intent=seen_by_both, why="not seen", at=datetime.now(UTC))
+    assert not run.dir.move_on(seen_by_both, given_up)
+
+    assert run.dir.record(0, 1) == found
+
+
+def test_a_chunk_is_claimed_again_only_after_its_last_sending_made_nothing(
+    sandbox: Sandbox, api: Api, run: Run
+) -> None:
+    """Also by a process that saw it unsent, before its batch was heard of."""
+    sandbox.fault("create", "accepted_then_closed")
+    assert isinstance(send_chunk(run, run.chunk(0), api), NotYet)
+    again = replace(intent_of_first(run), sending=2, nonce="f" * 16)
+    assert not run.dir.claim(again)
+
+    assert isinstance(send_chunk(run, run.chunk(0), api), Submitted)
+
+    assert not run.dir.claim(again)
