@@ -9,14 +9,20 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pandas as pd
 import pytest
 from msgspec.structs import replace
 
 from batchkit_tasks import settling, steps
 from batchkit_tasks.api import Api
+from batchkit_tasks.credentials import AnthropicCredentials
 from batchkit_tasks.engine import Run
-from batchkit_tasks.errors import RunFailedError, RunStoppedError
+from batchkit_tasks.errors import (
+    ChunkUncertainError,
+    RunFailedError,
+    RunStoppedError,
+)
 from batchkit_tasks.parameters import Job
 from batchkit_tasks.reconciling import NotYet
 from batchkit_tasks.records import Intended, Submitted, Unsent
@@ -187,3 +193,55 @@ def test_a_chunk_is_claimed_again_only_after_its_last_sending_made_nothing(
     assert isinstance(send_chunk(run, run.chunk(0), api), Submitted)
 
     assert not run.dir.claim(again)
+
+
+def test_an_empty_list_proves_nothing_to_a_key_that_did_not_send(
+    sandbox: Sandbox, api: Api, run: Run
+) -> None:
+    """It may be another workspace's, where nobody says which one it is."""
+    sandbox.accept_key("test-key", workspace="one")
+    sandbox.accept_key("other-key", workspace="two")
+    sandbox.fault("create", "accepted_then_closed")
+    assert isinstance(send_chunk(run, run.chunk(0), api), NotYet)
+    intent, long_ago = intent_of_first(run), datetime.now(UTC) - timedelta(seconds=100)
+    assert run.dir.move_on(intent, replace(intent, workspace="", deadline=long_ago))
+    other = {"api_key": "other-key", "base_url": sandbox.url}
+
+    with (
+        Api(AnthropicCredentials.model_validate(other)) as stranger,
+        pytest.raises(ChunkUncertainError, match="the key is another now"),
+    ):
+        send_chunk(run, run.chunk(0), stranger)
+
+    assert isinstance(send_chunk(run, run.chunk(0), api), Submitted)
+    assert positions_sent(sandbox) == list(range(8))
+
+
+@pytest.mark.parametrize("whose", ["ours", "theirs"])
+def test_a_run_that_died_with_a_claim_by_size_holds_up_nobody(
+    sandbox: Sandbox, api: Api, run: Run, tmp_path: Path, whose: str
+) -> None:
+    """Once the batch has ended, its lines tell whose it is."""
+    if whose == "theirs":
+        sandbox.fault("create", "server_error")
+        theirs = sandbox.create_foreign(8)
+    else:
+        sandbox.fault("create", "accepted_then_closed")
+        theirs = ""
+    assert isinstance(send_chunk(run, run.chunk(0), api), NotYet)
+    intent, now = intent_of_first(run), datetime.now(UTC)
+    claimed = Submitted(
+        intent=intent,
+        batch_id=theirs or sandbox.ledger().batches()[0].id,
+        created_at=now,
+        expires_at=now + timedelta(days=1),
+        proof="count",
+    )
+    dead = tmp_path / "_batchkit/dead.parquet/dead/chunks/00000-1.json"
+    dead.parent.mkdir(parents=True)
+    dead.write_bytes(msgspec.json.encode(claimed))
+    sandbox.end_all()
+
+    assert steps.submit_chunk(run.url, 0, credentials(sandbox.url)).batch_id
+
+    assert positions_sent(sandbox) == list(range(8))
