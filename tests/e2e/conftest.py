@@ -23,10 +23,14 @@ Story = Callable[[Stack], Any]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the tests of this folder the time that they need on a busy machine."""
+    """Give the tests of this folder the time that they need on a busy machine.
+
+    They share one server: where tests are spread over processes, they stay together.
+    """
     for item in items:
         if item.path.parent == Path(__file__).parent:
             item.add_marker(pytest.mark.timeout(SECONDS))
+            item.add_marker(pytest.mark.xdist_group("stack"))
 
 
 AT_ONCE = 3

@@ -192,9 +192,10 @@ def test_a_line_of_a_megabyte_in_small_blocks_takes_linear_time():
 
 def test_a_hundred_thousand_lines_are_read():
     text = "x" * 50
-    lines = (line(p, succeeded(text)) + b"\n" for p in range(100_000))
+    lines = b"".join(line(p, succeeded(text)) + b"\n" for p in range(100_000))
+    blocks = (lines[at : at + 99_991] for at in range(0, len(lines), 99_991))
 
-    found = collect(lines, range(100_000))
+    found = collect(blocks, range(100_000))
 
     assert (found.lines, found.missing) == (100_000, 0)
     assert found.part["position"].to_pylist() == list(range(100_000))
