@@ -17,7 +17,8 @@ import pyarrow as pa
 from batchkit_tasks.errors import ParameterError
 from batchkit_tasks.library_prices import bare
 from batchkit_tasks.prompts import Template
-from batchkit_tasks.requests import Built, Escaped, RequestBuilder, blank_rows, fill
+from batchkit_tasks.rendering import Texts
+from batchkit_tasks.requests import Built, Encoded, RequestBuilder, blank_rows, encoded
 
 MARK: Final = b'"cache_control":{"type":"ephemeral","ttl":"1h"}'
 """An hour, as batches take longer than five minutes (docs: prompt caching, batches)."""
@@ -75,13 +76,11 @@ class CachedBuilder(RequestBuilder):
     @property
     def overhead(self) -> int:
         """Bytes that the mark adds to a request."""
-        empty: dict[str, Escaped] = {name: [b""] for name in self.columns}
+        one: Mapping[str, Texts] = {name: [""] for name in self.columns}
         pieces = [
-            b"".join(each if isinstance(each, bytes) else b"" for each in parts)
+            b"".join(each if isinstance(each, bytes) else each[0] for each in parts)
             for builder in (self, self._plain)
-            for parts in (
-                [*builder._content(empty), *builder._system_parts({}, empty, 0)],
-            )
+            for parts in ([*builder._content(one, 1), *builder._system_parts(one, 1)],)
         ]
         return len(pieces[0]) - len(pieces[1])
 
@@ -98,21 +97,21 @@ class CachedBuilder(RequestBuilder):
         ]
         return Built(params, built.reasons)
 
-    def _content(self, escaped: Mapping[str, Escaped]) -> list[bytes | Escaped]:
+    def _content(self, texts: Mapping[str, Texts], count: int) -> list[bytes | Encoded]:
         if not self._prefix:
-            return super()._content(escaped)
+            return super()._content(texts, count)
         shared = msgspec.json.encode(self._prefix)
         return [
-            b'[{"type":"text","text":%b,%b},{"type":"text","text":"' % (shared, MARK),
-            *fill(self._rest, escaped),
-            b'"}]',
+            b'[{"type":"text","text":%b,%b},{"type":"text","text":' % (shared, MARK),
+            encoded(self._rest, texts, count),
+            b"}]",
         ]
 
     def _system_parts(
-        self, texts: Mapping[str, Any], escaped: Mapping[str, Escaped], count: int
-    ) -> list[bytes | Escaped]:
+        self, texts: Mapping[str, Texts], count: int
+    ) -> list[bytes | Encoded]:
         if self._prefix or not self._system.parts:
-            return super()._system_parts(texts, escaped, count)
+            return super()._system_parts(texts, count)
         shared = msgspec.json.encode("".join(self._system.literals))
         return [b',"system":[{"type":"text","text":%b,%b}]' % (shared, MARK)]
 

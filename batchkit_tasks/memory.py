@@ -7,10 +7,29 @@ that several threads work on in turn, this adds up to a multiple of what is in u
 from __future__ import annotations
 
 import ctypes
+import threading
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
+
+RELEASE_EVERY: Final = 32_000_000
+"""Bytes after which freed memory is returned: to touch it anew costs about as much as
+to fill it, so it is not done each time."""
+
+
+def note_freed(freed: int) -> None:
+    """Count bytes that have been freed; every so often, return them to the system."""
+    with _counting:
+        _freed.append(freed)
+        if sum(_freed) < RELEASE_EVERY:
+            return
+        _freed.clear()
+    release_unused()
+
+
+_counting: Final = threading.Lock()
+_freed: Final[list[int]] = []
 
 
 def release_unused() -> None:

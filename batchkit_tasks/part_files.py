@@ -11,7 +11,7 @@ from fsspec.implementations.local import LocalFileSystem
 from batchkit_tasks import storage
 from batchkit_tasks.engine import Run
 from batchkit_tasks.errors import RecordUnreadableError
-from batchkit_tasks.memory import release_unused
+from batchkit_tasks.memory import note_freed
 from batchkit_tasks.records import Chunk
 from batchkit_tasks.results import part_schema
 from batchkit_tasks.run_dir import positions
@@ -29,7 +29,7 @@ def write_part(run: Run, chunk: Chunk, part: pa.Table) -> None:
             use_dictionary=SAME_IN_MANY_ROWS,
             write_statistics=False,
         )
-    release_unused()
+    note_freed(2 * part.nbytes)  # with what it was made of
 
 
 SAME_IN_MANY_ROWS: Final[Any] = [

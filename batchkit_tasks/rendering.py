@@ -88,7 +88,10 @@ def _strings(array: Any, name: str) -> Texts:
         return array.to_pylist()
     except UnicodeDecodeError:
         raw = array.cast(pa.large_string()).cast(pa.large_binary()).to_pylist()
-        return [value and value.decode("utf-8", "surrogateescape") for value in raw]
+        return [
+            value if value is None else value.decode("utf-8", "surrogateescape")
+            for value in raw
+        ]
 
 
 def _cast(array: pa.Array, name: str) -> Texts:

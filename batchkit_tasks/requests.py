@@ -133,23 +133,38 @@ class RequestBuilder:
             rows: At least the used columns, in any order.
         """
         texts = self._texts(rows)
-        escaped = {name: _escape(column) for name, column in texts.items()}
-        reasons = self._reasons(texts, escaped, rows.num_rows)
-        parts: list[bytes | Escaped] = [
+        try:
+            return self._build(texts, rows.num_rows, _nulls(texts))
+        except UnicodeEncodeError:
+            return self._build(texts, rows.num_rows, _nulls_and_halves(texts))
+
+    def _build(
+        self, texts: Mapping[str, Texts], count: int, reasons: dict[int, str]
+    ) -> Built:
+        """Build the rows without a reason.
+
+        Raises:
+            UnicodeEncodeError: A text of another row holds half a character.
+        """
+        if reasons:
+            texts = {name: _blanked(column, reasons) for name, column in texts.items()}
+        for row in blank_rows(self._prompt, texts, count):
+            reasons.setdefault(row, "the prompt is empty")
+        parts: list[bytes | Encoded] = [
             self._start,
-            *self._content(escaped),
+            *self._content(texts, count),
             b"}]",
-            *self._system_parts(texts, escaped, rows.num_rows),
+            *self._system_parts(texts, count),
             self._stop,
         ]
-        params: list[bytes | None] = list(map(b"".join, _by_row(parts, rows.num_rows)))
+        params: list[bytes | None] = list(map(b"".join, _by_row(parts, count)))
         for row in reasons:
             params[row] = None
-        return Built(params, reasons)
+        return Built(params, dict(sorted(reasons.items())))
 
-    def _content(self, escaped: Mapping[str, Escaped]) -> list[bytes | Escaped]:
+    def _content(self, texts: Mapping[str, Texts], count: int) -> list[bytes | Encoded]:
         """Give the bytes of the message's content."""
-        return [b'"', *fill(self._prompt, escaped), b'"']
+        return [encoded(self._prompt, texts, count)]
 
     def prompts(self, rows: pa.Table) -> list[str | None]:
         """Give each row's prompt as text, None where a column that it uses is null."""
@@ -180,30 +195,13 @@ class RequestBuilder:
     def _texts(self, rows: pa.Table) -> dict[str, Texts]:
         return {name: render_column(rows.column(name), name) for name in self.columns}
 
-    def _reasons(
-        self, texts: dict[str, Texts], escaped: dict[str, Escaped], count: int
-    ) -> dict[int, str]:
-        """Say for each row that cannot be sent why; the first column at fault counts.
-
-        Puts empty bytes where there are none, so that rows can be joined.
-        """
-        reasons: dict[int, str] = {}
-        for name, column in escaped.items():
-            for row in _without_bytes(column):
-                why = "is null" if texts[name][row] is None else "is not valid UTF-8"
-                reasons.setdefault(row, f"column {name!r} {why}")
-                column[row] = b""
-        for row in blank_rows(self._prompt, texts, count):
-            reasons.setdefault(row, "the prompt is empty")
-        return dict(sorted(reasons.items()))
-
     def _system_parts(
-        self, texts: Mapping[str, Texts], escaped: Mapping[str, Escaped], count: int
-    ) -> list[bytes | Escaped]:
+        self, texts: Mapping[str, Texts], count: int
+    ) -> list[bytes | Encoded]:
         """Give the system prompt's bytes; rows in which it is blank have none."""
         if not self._system.parts:
             return []
-        parts = [b',"system":"', *fill(self._system, escaped), b'"']
+        parts = [b',"system":', encoded(self._system, texts, count)]
         blank = set(blank_rows(self._system, texts, count))
         if not blank:
             return parts
@@ -211,41 +209,67 @@ class RequestBuilder:
         return [[b"" if at in blank else b"".join(row) for at, row in rows]]
 
 
-Escaped = list[bytes | None]
-"""Texts as the inside of JSON strings; None where a text is null or cannot be encoded."""
+Encoded = list[bytes]
+"""A piece of JSON for each row."""
 
 
-def _escape(texts: Texts) -> Escaped:
-    try:
-        if None in texts:
-            return [None if text is None else _encode(text)[1:-1] for text in texts]
-        return [_encode(text)[1:-1] for text in texts]
-    except UnicodeEncodeError:
-        return [_escape_or_none(text) for text in texts]
+def encoded(template: Template, texts: Mapping[str, Texts], count: int) -> Encoded:
+    """Fill a template for each row, and give the text as a JSON string.
 
+    Args:
+        texts: None of them null.
 
-def _escape_or_none(text: str | None) -> bytes | None:
-    try:
-        return None if text is None else _encode(text)[1:-1]
-    except UnicodeEncodeError:
-        return None
-
-
-def _without_bytes(column: Escaped) -> Iterable[int]:
-    if None not in column:
-        return ()
-    return [row for row, value in enumerate(column) if value is None]
-
-
-def fill(template: Template, escaped: Mapping[str, Escaped]) -> list[bytes | Escaped]:
-    """Give a template's pieces as the inside of a JSON string."""
-    return [
-        _encode(part)[1:-1] if isinstance(part, str) else escaped[part.column]
+    Raises:
+        UnicodeEncodeError: A text holds half a character.
+    """
+    columns: list[Iterable[Any]] = [
+        repeat(part, count) if isinstance(part, str) else texts[part.column]
         for part in template.parts
     ]
+    # No loop of Python's own: this is done for every row, twice.
+    return list(map(_encode, map("".join, zip(*columns, strict=True))))
 
 
-def _by_row(parts: Sequence[bytes | Escaped], count: int) -> Iterator[tuple[Any, ...]]:
+def _nulls(texts: Mapping[str, Texts]) -> dict[int, str]:
+    """Say for each row with a null in which column; the first one counts."""
+    reasons: dict[int, str] = {}
+    for name, column in texts.items():
+        if None in column:
+            for row, text in enumerate(column):
+                if text is None:
+                    reasons.setdefault(row, f"column {name!r} is null")
+    return reasons
+
+
+def _nulls_and_halves(texts: Mapping[str, Texts]) -> dict[int, str]:
+    """Say also for each row with a text that cannot be encoded in which column."""
+    reasons: dict[int, str] = {}
+    for name, column in texts.items():
+        for row, text in enumerate(column):
+            if text is None:
+                reasons.setdefault(row, f"column {name!r} is null")
+            elif not _is_encodable(text):
+                reasons.setdefault(row, f"column {name!r} is not valid UTF-8")
+    return reasons
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _blanked(column: Texts, rows: Iterable[int]) -> Texts:
+    """Put empty texts into rows that are not sent, so that all can be joined."""
+    column = list(column)
+    for row in rows:
+        column[row] = ""
+    return column
+
+
+def _by_row(parts: Sequence[bytes | Encoded], count: int) -> Iterator[tuple[Any, ...]]:
     """Give each row's pieces; a constant is the same in all rows."""
     columns = [repeat(p, count) if isinstance(p, bytes) else p for p in parts]
     return zip(*columns, strict=True)

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batchkit_tasks.errors import RecordUnreadableError
+from batchkit_tasks.memory import note_freed
 from batchkit_tasks.records import SourceFile
 from batchkit_tasks.source_files import filesystem
 
@@ -28,6 +29,9 @@ BATCH_BYTES: Final = 8_000_000
 
 MAX_BATCH_ROWS: Final = 8_192
 """Caps a batch where the encoded size misleads (repeated long texts)."""
+
+READ_BYTES: Final = 1 << 20
+"""Files are read in pieces of this size."""
 
 OPEN_FILES: Final = 4
 """Files kept open, each with the rows that were read last."""
@@ -176,7 +180,10 @@ def open_parquet(fs: Any, path: str) -> pq.ParquetFile:
     """Open a Parquet file; closing it closes what lies beneath."""
     raw = fs.open(path, "rb")
     try:
-        return pq.ParquetFile(pa.PythonFile(raw, "r"))
+        # By default a column of a row group is read whole: hundreds of megabytes.
+        return pq.ParquetFile(
+            pa.PythonFile(raw, "r"), buffer_size=READ_BYTES, pre_buffer=False
+        )
     except BaseException:
         raw.close()
         raise
@@ -239,4 +246,5 @@ class _Reader:
 
     def _drop_before(self, start: int) -> None:
         while self._kept and self._kept[0][0] + self._kept[0][1].num_rows <= start:
-            del self._kept[0]
+            _, batch = self._kept.pop(0)
+            note_freed(batch.nbytes)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batchkit_tasks.arrow_compute import pc
-from batchkit_tasks.memory import release_unused
+from batchkit_tasks.memory import note_freed
 from batchkit_tasks.table_files import moved_into_place
 
 COMPRESSION: Final = "zstd"
@@ -74,7 +74,7 @@ class TableWriter:
         if table.num_rows:
             self._writer = self._writer or self._begin(table)
             self._writer.write_table(table, row_group_size=table.num_rows)
-            release_unused()
+            note_freed(table.nbytes)
 
 
 def dictionary_columns(first: pa.Table) -> list[str]:
