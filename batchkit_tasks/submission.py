@@ -16,9 +16,10 @@ number of requests, created between the intent and the moment from which nothing
 can arrive, is a candidate. One that has ended shows by the nonce in its first lines
 whose it is. One that runs is adopted provisionally, unless a record in reach has it,
 and proved by the nonce once it has ended, or let go unread. One that another record
-has only provisionally is waited for. If the deadline, the time an answer may take and
-a grace for the list to catch up have passed, the list could be read to its end, and no
-candidate is left, then nothing was created, and only then the chunk is sent again.
+has only provisionally is waited for. If the last byte has left, or cannot leave any
+more, and then the time that an answer may take and a grace for the list to catch up
+have passed, the list could be read to its end, and no candidate is left, then nothing
+was created, and only then the chunk is sent again.
 
 Batches are dated by the server's clock, which its `Date` header tells; where ours has
 been set, or is another machine's, the times between are measured on it too.
@@ -26,26 +27,37 @@ been set, or is another machine's, the times between are measured on it too.
 Conclusions replace the very record that they were drawn from, or nothing: of two
 processes that settle the same sending, one acts. What the API itself answers counts
 more than any conclusion; a batch that it confirms after its chunk was given up and
-sent again is recorded, and canceled at once.
+sent again is recorded, and canceled at once. A chunk that is too large is cut in
+halves only while nobody has sent it again. Who cancels a run marks it and then looks
+for claims; who sends claims and then looks for the mark: one sees the other.
 
 **Guarantee.** Rows are only ever accepted under our own nonce: no answer of anybody
 else is taken for ours, whatever the API lists. A chunk has at most one batch that runs
 to its end, as long as the API (1) creates nothing from a body that lacks its last
-bytes, (2) shows an accepted batch in its list within the grace (180 s, see `patience`)
-of the moment from which our process is known to be gone or done, and (3) keeps the sum
-of `request_counts`. No batch that the API told us of is ever forgotten.
+bytes, (2) has decided about a create 300 s after its last bytes have left, and shows
+what it accepted in its list within 180 s more (both are set in `patience`), and (3)
+keeps the sum of `request_counts`. No batch that the API told us of is ever forgotten.
 
 **Limits.** What breaks (1) to (3) can make us pay twice: an API that accepts a body
-minutes after its last byte arrived, or that hides a batch for longer than the grace. A
-foreign batch of the same size, created in the same minutes, can be adopted until it
-ends: up to a day is lost by that, but no row and no money. It is never canceled by us,
-as it may be somebody else's; so a batch of ours that was only found by its size is not
-canceled either when the run is (`cancel_batches` names it). A process that is frozen in
-the instant between the look at the clock and the write of the last two bytes, and
-thawed while its connection still lives, sends them late. On object stores without
-locks two processes that conclude about one sending within one round trip may both act,
-if they saw different lists. A person who deletes records, or who sends from two run
-directories for one table, is not protected from paying twice.
+later than that after its last byte arrived, or that hides a batch for longer. So can:
+
+- A row without a line in the results of its batch. It is sent again within its
+  attempts; if the API had answered, and billed, it all the same, it is paid again. A
+  row that has no line in the end is counted as `missing`.
+- A process that is frozen in the instant between the look at the clock and the write of
+  the last two bytes, and thawed while its connection still lives: they leave late.
+- Two processes on a filesystem without locks (object stores) that conclude about one
+  sending within one round trip, from different lists; and on one that cannot create
+  exclusively either (FTP, SFTP, WebHDFS), two that claim within one round trip.
+- A late batch that is canceled keeps, and bills, what it had finished by then.
+- A person who deletes records, or sends one table from two run directories at once.
+
+And this costs time, no row and no money: a foreign batch of the same size, created in
+the same minutes, can be adopted until it ends, for up to a day. It is never canceled by
+us, as it may be somebody else's; so a batch of ours that was only found by its size is
+not canceled either when the run is (`cancel_batches` names it). An adopted batch that
+ends without a single line shows no nonce; it is kept, and its rows are `missing`, unless
+our nonce shows in another.
 """
 
 from __future__ import annotations
