@@ -8,11 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Thread, main_thread
-from typing import Any
 
-import pandas as pd
 import pytest
-from msgspec.structs import replace
 
 from batchkit_tasks import steps
 from batchkit_tasks.api import Api
@@ -21,16 +18,20 @@ from batchkit_tasks.errors import ChunkUncertainError
 from batchkit_tasks.owner import current_owner, is_gone
 from batchkit_tasks.parameters import Job
 from batchkit_tasks.reconciling import NotYet, settle
-from batchkit_tasks.records import ChunkRecord, Intended, Submitted, Unsent
+from batchkit_tasks.records import Intended, Submitted, Unsent
 from batchkit_tasks.sandbox.server import Sandbox
 from batchkit_tasks.sending import send_chunk
 from tests.integration.impatience import impatient
+from tests.integration.reconciling_support import (
+    finish,
+    latest,
+    lose_answers,
+    rewrite,
+    three_rows,
+)
 from tests.integration.running import (
     credentials,
     job,
-    positions_sent,
-    read,
-    run_job,
     wait_until,
 )
 
@@ -44,18 +45,14 @@ ELSEWHERE = "another-machine:boot:pid:[1]:42:17"
 @pytest.fixture
 def api(held_sandbox: Sandbox) -> Iterator[Api]:
     """The API as our key sees it."""
-    held_sandbox.settings.retry_after = None
     with Api(credentials(held_sandbox.url)) as made:
         yield made
 
 
 @pytest.fixture
 def asked(tmp_path: Path) -> Job:
-    """Three rows, each in a batch of its own: no count tells them apart."""
-    source = tmp_path / "in.parquet"
-    pd.DataFrame({"text": ["a", "b", "c"]}).to_parquet(source)
-    advanced = {"rows_per_batch": 1, "check_every_seconds": 0.1}
-    return job(source, tmp_path / "out.parquet", "{text}", advanced=advanced)
+    """Three rows, each in a batch of its own."""
+    return three_rows(tmp_path)
 
 
 @pytest.fixture
@@ -64,154 +61,6 @@ def run(asked: Job) -> Run:
     url = steps.stage_input(asked)
     steps.plan_chunks(url)
     return Run(url)
-
-
-def lose_answers(run: Run, sandbox: Sandbox, api: Api, chunks: int) -> list[str]:
-    """Send chunks whose creates are accepted and not answered; return the batches."""
-    for number in range(chunks):
-        sandbox.fault("create", "accepted_then_closed")
-        assert isinstance(send_chunk(run, run.chunk(number), api), NotYet)
-    return [batch.id for batch in sandbox.ledger().batches()]
-
-
-def latest(run: Run, chunk: int) -> ChunkRecord | None:
-    """The record of a chunk's last sending."""
-    return run.dir.latest_record(chunk)[1]
-
-
-def rewrite(run: Run, chunk: int, **fields: Any) -> Intended:
-    """Change an intent, as if another process had written it."""
-    record = latest(run, chunk)
-    assert isinstance(record, Intended)
-    changed = replace(record, **fields)
-    assert run.dir.move_on(record, changed)
-    return changed
-
-
-def provisional(intent: Intended, batch_id: str) -> Submitted:
-    """The record of a batch that was found by its size."""
-    now = datetime.now(UTC)
-    return Submitted(
-        intent=intent,
-        batch_id=batch_id,
-        created_at=now,
-        expires_at=now + timedelta(days=1),
-        proof="count",
-    )
-
-
-def finish(asked: Job, sandbox: Sandbox) -> None:
-    """Let the run come to its end: every row is answered, and was bought once."""
-    sandbox.settings.batch_seconds = 0.0
-    sandbox.end_all()
-    run_job(asked, sandbox.url)
-    assert [row["_status"] for row in read(asked.output)] == ["succeeded"] * 3
-    assert positions_sent(sandbox) == [0, 1, 2]
-
-
-def test_two_lost_answers_of_one_size_are_told_apart_in_the_end(
-    held_sandbox: Sandbox, api: Api, run: Run, asked: Job
-) -> None:
-    """Each adopts one; if it is the other's, they swap, and nothing is sent again."""
-    first, second = lose_answers(run, held_sandbox, api, 2)
-    for chunk, wrong in ((0, second), (1, first)):
-        intent = latest(run, chunk)
-        assert isinstance(intent, Intended)
-        assert run.dir.move_on(intent, provisional(intent, wrong))
-
-    finish(asked, held_sandbox)
-
-    records = [latest(run, chunk) for chunk in (0, 1)]
-    assert [r.batch_id for r in records if isinstance(r, Submitted)] == [first, second]
-
-
-def test_a_batch_that_another_chunk_took_by_its_size_holds_up_sending_again(
-    held_sandbox: Sandbox, api: Api, run: Run, asked: Job
-) -> None:
-    """It may be ours: sent again, its row would be paid twice."""
-    (theirs,) = lose_answers(run, held_sandbox, api, 1)
-    held_sandbox.fault("create", "server_error")
-    assert isinstance(send_chunk(run, run.chunk(1), api), NotYet)
-    adopted = send_chunk(run, run.chunk(1), api)
-    assert isinstance(adopted, Submitted)
-    assert (adopted.batch_id, adopted.proof) == (theirs, "count")
-    rewrite(run, 0, deadline=datetime.now(UTC) - timedelta(seconds=100))
-
-    waiting = send_chunk(run, run.chunk(0), api)
-
-    assert isinstance(waiting, NotYet)
-    assert "another chunk took" in waiting.why
-    finish(asked, held_sandbox)
-    first = latest(run, 0)
-    assert isinstance(first, Submitted)
-    assert first.batch_id == theirs
-
-
-def job_with_a_missing_row(folder: Path, *texts: str) -> tuple[Job, Run]:
-    """Rows in batches of their own; who is `[[missing]]` gets no line."""
-    source = folder / "missing-in.parquet"
-    pd.DataFrame({"text": texts}).to_parquet(source)
-    advanced = {"rows_per_batch": 1, "check_every_seconds": 0.1, "attempts": 1}
-    advanced["fail_above_percent"] = 90
-    asked = job(source, folder / "missing.parquet", "{text}", advanced=advanced)
-    run = steps.stage_input(asked)
-    steps.plan_chunks(run)
-    return asked, Run(run)
-
-
-def test_nobody_waits_for_a_batch_that_ended_without_a_line(
-    held_sandbox: Sandbox, api: Api, tmp_path: Path
-) -> None:
-    """It never shows a nonce, so whose it is would never be decided."""
-    asked, run = job_with_a_missing_row(tmp_path, "[[missing]]", "b")
-    lose_answers(run, held_sandbox, api, 1)
-    held_sandbox.fault("create", "server_error")
-    assert isinstance(send_chunk(run, run.chunk(1), api), NotYet)
-    assert isinstance(send_chunk(run, run.chunk(0), api), Submitted)
-    held_sandbox.settings.batch_seconds = 0.0
-    held_sandbox.end_all()
-
-    run_job(asked, held_sandbox.url)
-
-    assert [row["_status"] for row in read(asked.output)] == ["missing", "succeeded"]
-    assert positions_sent(held_sandbox) == [0, 1]
-
-
-def test_a_batch_without_a_line_is_given_back_if_another_one_bears_our_nonce(
-    held_sandbox: Sandbox, api: Api, tmp_path: Path
-) -> None:
-    asked, run = job_with_a_missing_row(tmp_path, "a", "[[missing]]")
-    first, second = lose_answers(run, held_sandbox, api, 2)
-    for chunk, wrong in ((0, second), (1, first)):
-        intent = latest(run, chunk)
-        assert isinstance(intent, Intended)
-        assert run.dir.move_on(intent, provisional(intent, wrong))
-    held_sandbox.end_all()
-
-    run_job(asked, held_sandbox.url)
-
-    assert [row["_status"] for row in read(asked.output)] == ["succeeded", "missing"]
-    assert positions_sent(held_sandbox) == [0, 1]
-    assert run.dir.batch_ids() == [first, second]
-
-
-def test_a_dispute_ends_when_the_api_itself_names_the_owner(
-    held_sandbox: Sandbox, api: Api, run: Run, asked: Job
-) -> None:
-    sent = send_chunk(run, run.chunk(0), api)
-    assert isinstance(sent, Submitted)
-    held_sandbox.fault("create", "accepted_then_closed")
-    send_chunk(run, run.chunk(1), api)
-    intent = latest(run, 1)
-    assert isinstance(intent, Intended)
-    assert run.dir.move_on(intent, replace(sent, intent=intent, proof="count"))
-
-    steps.poll_batches(run.url, credentials(held_sandbox.url))
-
-    freed = latest(run, 1)
-    assert isinstance(freed, Intended)
-    assert freed.foreign == (sent.batch_id,)
-    finish(asked, held_sandbox)
 
 
 def test_a_claim_of_another_machine_is_respected_until_its_answer_is_overdue(

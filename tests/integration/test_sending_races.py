@@ -29,6 +29,7 @@ from batchkit_tasks.records import Intended, Submitted, Unsent
 from batchkit_tasks.sandbox.server import Sandbox
 from batchkit_tasks.sending import Split, send_chunk
 from tests.integration.impatience import impatient
+from tests.integration.reconciling_support import provisional
 from tests.integration.running import (
     credentials,
     job,
@@ -229,14 +230,8 @@ def test_a_run_that_died_with_a_claim_by_size_holds_up_nobody(
         sandbox.fault("create", "accepted_then_closed")
         theirs = ""
     assert isinstance(send_chunk(run, run.chunk(0), api), NotYet)
-    intent, now = intent_of_first(run), datetime.now(UTC)
-    claimed = Submitted(
-        intent=intent,
-        batch_id=theirs or sandbox.ledger().batches()[0].id,
-        created_at=now,
-        expires_at=now + timedelta(days=1),
-        proof="count",
-    )
+    batch = theirs or sandbox.ledger().batches()[0].id
+    claimed = provisional(intent_of_first(run), batch)
     dead = tmp_path / "_batchkit/dead.parquet/dead/chunks/00000-1.json"
     dead.parent.mkdir(parents=True)
     dead.write_bytes(msgspec.json.encode(claimed))

@@ -65,7 +65,7 @@ THE_BAR: Final[dict[int, tuple[str, dict[str, tuple[str, ...]]]]] = {
             CREATES: (
                 "test_an_accepted_create_whose_answer_is_lost_is_found_and_never_repeated",
             ),
-            "integration/test_reconciling.py": (
+            "integration/test_disputes.py": (
                 "test_two_lost_answers_of_one_size_are_told_apart_in_the_end",
                 "test_a_batch_that_another_chunk_took_by_its_size_holds_up_sending_again",
             ),
