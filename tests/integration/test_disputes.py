@@ -98,6 +98,21 @@ def test_a_batch_that_another_chunk_took_by_its_size_holds_up_sending_again(
     assert first.batch_id == theirs
 
 
+def test_what_was_found_by_its_size_is_proved_once_it_has_ended(
+    held_sandbox: Sandbox, api: Api, run: Run
+) -> None:
+    """Nobody else waits for it from then on."""
+    lose_answers(run, held_sandbox, api, 1)
+    found = send_chunk(run, run.chunk(0), api)
+    assert isinstance(found, Submitted)
+    assert found.proof == "count"
+    held_sandbox.end_all()
+
+    assert steps.collect_batch(run.url, 0, credentials(held_sandbox.url))
+
+    assert latest(run, 0) == replace(found, proof="nonce")
+
+
 def test_a_dispute_ends_when_the_api_itself_names_the_owner(
     held_sandbox: Sandbox, api: Api, run: Run, asked: Job
 ) -> None:
