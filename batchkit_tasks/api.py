@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     import httpx2
 
     from batchkit_tasks.body import Body
-    from batchkit_tasks.credentials import AnthropicCredentials
+    from batchkit_tasks.keys import Key
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ class Api:
     Close it, or use it in a `with`: it holds connections.
     """
 
-    def __init__(self, credentials: AnthropicCredentials) -> None:
+    def __init__(self, credentials: Key) -> None:
         self.client: anthropic.Anthropic = credentials.get_client(
             max_retries=0, http_client=http_client()
         )

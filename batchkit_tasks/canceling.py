@@ -16,12 +16,12 @@ from batchkit_tasks.records import ChunkRecord, Intended, Submitted
 from batchkit_tasks.workspaces import check_workspace
 
 if TYPE_CHECKING:
-    from batchkit_tasks.credentials import AnthropicCredentials
+    from batchkit_tasks.keys import Key
 
 LOGGER = logging.getLogger("batchkit")
 
 
-def cancel_batches(run: str, credentials: AnthropicCredentials) -> list[str]:
+def cancel_batches(run: str, credentials: Key) -> list[str]:
     """Ask the API to cancel every batch of the run that may still be running.
 
     What has finished by then keeps its answer; canceled requests are not billed. Safe

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from batchkit_tasks import storage
 from batchkit_tasks.answers import as_answer
-from batchkit_tasks.credentials import AnthropicCredentials
 from batchkit_tasks.errors import ParameterError
 from batchkit_tasks.frames import from_arrow, to_arrow
 from batchkit_tasks.hosts import InProcess
+from batchkit_tasks.keys import ApiKey, Key
 from batchkit_tasks.parameters import DEFAULT_MODEL, Advanced, Answer, Job, TextAnswer
 from batchkit_tasks.pipeline import run_to_end
 from batchkit_tasks.planning import open_frame_run
@@ -33,7 +33,7 @@ def batch_dataframe(
     *,
     model: str = DEFAULT_MODEL,
     answer: Answer | type[BaseModel] | Mapping[str, Any] | str = TextAnswer(),  # noqa: B008 - frozen
-    credentials: AnthropicCredentials | None = None,
+    credentials: Key | None = None,
     sample_rows: int = 0,
     budget_usd: float = 0.0,
     advanced: Advanced = Advanced(),  # noqa: B008 - frozen
@@ -67,7 +67,7 @@ def batch_dataframe(
         BatchkitError: Something else stopped the run; calling again goes on.
     """
     table, kind = to_arrow(df)
-    opened_with = credentials or AnthropicCredentials.from_env()
+    opened_with = credentials or ApiKey.from_env()
     job = Job(
         source="DataFrame",
         prompt=prompt,
@@ -103,7 +103,7 @@ def how_to_go_on(run_url: str) -> str:
     )
 
 
-def _run(run_url: str, credentials: AnthropicCredentials, progress: bool) -> str:
+def _run(run_url: str, credentials: Key, progress: bool) -> str:
     if not progress:
         return run_to_end(run_url, credentials, InProcess()).output
     with ProgressBar() as bar:

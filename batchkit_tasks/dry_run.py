@@ -17,10 +17,10 @@ from batchkit_tasks.planning import open_run, run_directory
 from batchkit_tasks.summary import RunSummary
 
 if TYPE_CHECKING:
-    from batchkit_tasks.credentials import AnthropicCredentials
+    from batchkit_tasks.keys import Key
 
 
-def estimate_job(job: Job, credentials: AnthropicCredentials | None) -> Estimate:
+def estimate_job(job: Job, credentials: Key | None) -> Estimate:
     """Plan a job in a folder that is thrown away, and estimate it.
 
     Args:
@@ -38,7 +38,7 @@ def estimate_job(job: Job, credentials: AnthropicCredentials | None) -> Estimate
             return _noted(estimate_run(run, api), run)
 
 
-def dry_run(job: Job, credentials: AnthropicCredentials | None) -> RunSummary:
+def dry_run(job: Job, credentials: Key | None) -> RunSummary:
     """Say what a run would come to; nothing is sent, and nothing is left behind.
 
     Returns:

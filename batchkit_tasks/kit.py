@@ -22,7 +22,6 @@ from pydantic import SecretStr, ValidationError
 from batchkit_tasks import outcomes, patience, submission
 from batchkit_tasks.api import Api, Later
 from batchkit_tasks.body import Body
-from batchkit_tasks.credentials import PLACEHOLDER_KEY, AnthropicCredentials
 from batchkit_tasks.errors import (
     KeyRefusedError,
     MissingKeyError,
@@ -33,6 +32,7 @@ from batchkit_tasks.errors import (
     SubmissionUncertainError,
 )
 from batchkit_tasks.estimating import estimate_requests
+from batchkit_tasks.keys import PLACEHOLDER_KEY, ApiKey
 from batchkit_tasks.kit_requests import KitRequest, read_requests
 from batchkit_tasks.kit_results import Results, read_results, wait_for_end
 
@@ -147,13 +147,13 @@ class BatchKit:
             )
 
 
-def _credentials(api_key: str | None, base_url: str | None) -> AnthropicCredentials:
+def _credentials(api_key: str | None, base_url: str | None) -> ApiKey:
     try:
         if api_key is None and base_url is None:
-            return AnthropicCredentials.from_env()
+            return ApiKey.from_env()
         if api_key is None:
             api_key = _key_from_env() or PLACEHOLDER_KEY
-        return AnthropicCredentials(api_key=SecretStr(api_key), base_url=base_url or "")
+        return ApiKey(api_key=SecretStr(api_key), base_url=base_url or "")
     except ValidationError as error:
         first = error.errors()[0]
         problem = first["msg"].removeprefix("Value error, ")
@@ -162,7 +162,7 @@ def _credentials(api_key: str | None, base_url: str | None) -> AnthropicCredenti
 
 def _key_from_env() -> str | None:
     try:
-        return AnthropicCredentials.from_env().api_key.get_secret_value()
+        return ApiKey.from_env().api_key.get_secret_value()
     except MissingKeyError:
         return None
 

@@ -21,12 +21,12 @@ from batchkit_tasks.records import Intended, Submitted
 from batchkit_tasks.run_dir import RunDir
 
 if TYPE_CHECKING:
-    from batchkit_tasks.credentials import AnthropicCredentials
+    from batchkit_tasks.keys import Key
 
 
 def poll_batches(
     run: str,
-    credentials: AnthropicCredentials,
+    credentials: Key,
     *,
     hold: bool = False,
     being_collected: Iterable[int] = (),

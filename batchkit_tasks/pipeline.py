@@ -19,12 +19,12 @@ from batchkit_tasks.summary import RunSummary, oddities
 from batchkit_tasks.verdict import judge
 
 if TYPE_CHECKING:
-    from batchkit_tasks.credentials import AnthropicCredentials
+    from batchkit_tasks.keys import Key
 
 
 def run_to_end(
     run_url: str,
-    credentials: AnthropicCredentials,
+    credentials: Key,
     host: Host,
     ended: Iterable[int] = (),
 ) -> RunSummary:

@@ -27,7 +27,7 @@ from batchkit_tasks.steps import Sent
 from batchkit_tasks.survey import Survey, mostly_invalid, survey_run
 
 if TYPE_CHECKING:
-    from batchkit_tasks.credentials import AnthropicCredentials
+    from batchkit_tasks.keys import Key
 
 SENDERS: Final = 4
 """Bodies under way at once: enough to fill a line, few enough for memory."""
@@ -41,7 +41,7 @@ class RoundWork:
     """One round at work: sends, looks and collects side by side."""
 
     run: Run
-    credentials: AnthropicCredentials
+    credentials: Key
     host: Host
     wake: threading.Event = field(default_factory=threading.Event)
     sending: dict[int, Future[Sent]] = field(default_factory=dict)

@@ -15,14 +15,14 @@ from batchkit_tasks.records import Submitted
 from batchkit_tasks.summary import RunSummary
 
 if TYPE_CHECKING:
-    from batchkit_tasks.credentials import AnthropicCredentials
+    from batchkit_tasks.keys import Key
 
 NOT_SENT: Final = "not sent: the run was stopped before"
 
 
 def salvage(
     run: str,
-    credentials: AnthropicCredentials,
+    credentials: Key,
     *,
     hold: bool,
     show: Callable[[Look], None] | None = None,

@@ -17,7 +17,7 @@ from batchkit_tasks.run_dir import RunDir
 from batchkit_tasks.stopping import Stopped, read_stop, write_stop
 
 if TYPE_CHECKING:
-    from batchkit_tasks.credentials import AnthropicCredentials
+    from batchkit_tasks.keys import Key
 
 CANCELED: Final = "canceled"
 """`_status` of rows that have no result because their run was canceled."""
@@ -40,7 +40,7 @@ def has_open_ends(run: str) -> bool:
     )
 
 
-def stop(run: str, credentials: AnthropicCredentials, *, by: str) -> list[str]:
+def stop(run: str, credentials: Key, *, by: str) -> list[str]:
     """Let nothing more be sent for a run, and cancel what is still running.
 
     Returns:
@@ -58,7 +58,7 @@ def stop(run: str, credentials: AnthropicCredentials, *, by: str) -> list[str]:
     return steps.cancel_batches(run, credentials)
 
 
-def settle(run: str, credentials: AnthropicCredentials, *, reason: str) -> bool:
+def settle(run: str, credentials: Key, *, reason: str) -> bool:
     """Collect what a stopped run had finished; once all has ended, write its output.
 
     Args:

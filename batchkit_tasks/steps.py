@@ -33,7 +33,7 @@ from batchkit_tasks.summary import RunSummary
 from batchkit_tasks.writing import write_run
 
 if TYPE_CHECKING:
-    from batchkit_tasks.credentials import AnthropicCredentials
+    from batchkit_tasks.keys import Key
 
 __all__ = [
     "Sent",
@@ -89,7 +89,7 @@ def plan_chunks(run: str) -> list[int]:
     return [chunk.number for chunk in plan_first_round(Run(run)).chunks]
 
 
-def estimate_cost(run: str, credentials: AnthropicCredentials) -> Estimate:
+def estimate_cost(run: str, credentials: Key) -> Estimate:
     """Estimate what a planned run will cost; the API counts the tokens of a sample.
 
     Counting is free of charge. Where the API cannot say, bytes are divided. Safe to call
@@ -102,7 +102,7 @@ def estimate_cost(run: str, credentials: AnthropicCredentials) -> Estimate:
         return estimate_once(Run(run), api)
 
 
-def dry_run(job: Job, credentials: AnthropicCredentials) -> RunSummary:
+def dry_run(job: Job, credentials: Key) -> RunSummary:
     """Say what a run would send and cost; nothing is sent or left behind.
 
     Raises:
@@ -125,7 +125,7 @@ def plan_rerun(run: str) -> list[int]:
     return [chunk.number for chunk in planned.chunks] if planned else []
 
 
-def submit_chunk(run: str, chunk: int, credentials: AnthropicCredentials) -> Sent:
+def submit_chunk(run: str, chunk: int, credentials: Key) -> Sent:
     """Create the message batch of a chunk, exactly once.
 
     Short waits (a busy API, a create whose answer was lost) are slept through. Safe to
@@ -154,9 +154,7 @@ def submit_chunk(run: str, chunk: int, credentials: AnthropicCredentials) -> Sen
                     _sleep_until(at)
 
 
-def collect_batch(
-    run: str, chunk: int, credentials: AnthropicCredentials
-) -> CollectedPart | None:
+def collect_batch(run: str, chunk: int, credentials: Key) -> CollectedPart | None:
     """Fetch the results of a chunk's ended batch into a part of the run directory.
 
     Safe to call again. Rows without a line, after some patience, become `missing`;

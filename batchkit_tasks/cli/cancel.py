@@ -24,11 +24,11 @@ def cancel(run: str, /, *, json: Flag = False) -> int:
     """
     from batchkit_tasks.cli.places import find_run
     from batchkit_tasks.cli.screen import out, print_json, say, short
-    from batchkit_tasks.credentials import AnthropicCredentials
+    from batchkit_tasks.keys import ApiKey
     from batchkit_tasks.steps import cancel_batches
 
     run_url = find_run(run)
-    canceling = cancel_batches(run_url, AnthropicCredentials.from_env())
+    canceling = cancel_batches(run_url, ApiKey.from_env())
     if json:
         print_json({"run": run_url, "canceling": canceling})
         return 0

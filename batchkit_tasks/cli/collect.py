@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from batchkit_tasks.cli.options import Flag
 
 if TYPE_CHECKING:
-    from batchkit_tasks.credentials import AnthropicCredentials
+    from batchkit_tasks.keys import ApiKey
 
 
 def collect(
@@ -39,18 +39,16 @@ def collect(
     """
     from batchkit_tasks.cli.places import find_run
     from batchkit_tasks.cli.run import go_on
-    from batchkit_tasks.credentials import AnthropicCredentials
+    from batchkit_tasks.keys import ApiKey
 
     run_url = find_run(run)
-    credentials = AnthropicCredentials.from_env()
+    credentials = ApiKey.from_env()
     if as_is:
         return _as_it_is(run_url, credentials, json=json, quiet=quiet)
     return go_on(run_url, credentials, json=json, quiet=quiet)
 
 
-def _as_it_is(
-    run_url: str, credentials: AnthropicCredentials, *, json: bool, quiet: bool
-) -> int:
+def _as_it_is(run_url: str, credentials: ApiKey, *, json: bool, quiet: bool) -> int:
     from batchkit_tasks.cli.run import show_summary
     from batchkit_tasks.cli.screen import say, talk
     from batchkit_tasks.polling import Look

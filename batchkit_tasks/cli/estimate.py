@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from batchkit_tasks.cli.options import Flag, JobOptions
 
 if TYPE_CHECKING:
-    from batchkit_tasks.credentials import AnthropicCredentials
     from batchkit_tasks.estimating import Estimate
+    from batchkit_tasks.keys import ApiKey
 
 
 def estimate(
@@ -117,11 +117,11 @@ def _rows_in_words(found: Estimate) -> str:
     return f"{text} ({more})" if more else text
 
 
-def _credentials() -> AnthropicCredentials | None:
-    from batchkit_tasks.credentials import AnthropicCredentials
+def _credentials() -> ApiKey | None:
     from batchkit_tasks.errors import MissingKeyError
+    from batchkit_tasks.keys import ApiKey
 
     try:
-        return AnthropicCredentials.from_env()
+        return ApiKey.from_env()
     except MissingKeyError:
         return None

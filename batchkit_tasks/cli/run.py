@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from batchkit_tasks.cli.options import Flag, JobOptions
 
 if TYPE_CHECKING:
-    from batchkit_tasks.credentials import AnthropicCredentials
+    from batchkit_tasks.keys import ApiKey
     from batchkit_tasks.summary import RunSummary
 
 
@@ -52,17 +52,15 @@ def run(
     if dry_run:
         return show_estimate(source, options, json=json)
 
-    from batchkit_tasks.credentials import AnthropicCredentials
+    from batchkit_tasks.keys import ApiKey
     from batchkit_tasks.steps import stage_input
 
     job = options.job(source, dry_run=False)
-    credentials = AnthropicCredentials.from_env()
+    credentials = ApiKey.from_env()
     return go_on(stage_input(job), credentials, json=json, quiet=quiet)
 
 
-def go_on(
-    run_url: str, credentials: AnthropicCredentials, *, json: bool, quiet: bool
-) -> int:
+def go_on(run_url: str, credentials: ApiKey, *, json: bool, quiet: bool) -> int:
     """Bring a run to its end with a progress bar, and show what it came to."""
     from batchkit_tasks.cli.screen import print_json
     from batchkit_tasks.errors import RunFailedError
@@ -95,9 +93,7 @@ def show_summary(summary: RunSummary, *, json: bool) -> None:
         say(console, f"Rows that did not succeed: {short(summary.failed_output)}")
 
 
-def _with_progress(
-    run_url: str, credentials: AnthropicCredentials, *, quiet: bool
-) -> RunSummary:
+def _with_progress(run_url: str, credentials: ApiKey, *, quiet: bool) -> RunSummary:
     from batchkit_tasks.cli.screen import say, short, talk
     from batchkit_tasks.cli.terminal import InTerminal, with_bar
     from batchkit_tasks.pipeline import run_to_end

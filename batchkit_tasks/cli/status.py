@@ -38,14 +38,14 @@ def status(
     from batchkit_tasks.api import Api
     from batchkit_tasks.cli.places import find_runs
     from batchkit_tasks.cli.screen import complain, print_json
-    from batchkit_tasks.credentials import AnthropicCredentials
     from batchkit_tasks.errors import BatchkitError, MissingKeyError
+    from batchkit_tasks.keys import ApiKey
     from batchkit_tasks.run_status import look_at_run
 
     where = str(Path(where).expanduser()) if where.startswith("~") else where
     runs = find_runs(where)
     try:
-        with Api(AnthropicCredentials.from_env()) as api:
+        with Api(ApiKey.from_env()) as api:
             found = [look_at_run(run, api) for run in runs]
     except MissingKeyError:
         found = [look_at_run(run, None) for run in runs]

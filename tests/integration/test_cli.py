@@ -149,6 +149,27 @@ def test_help_teaches_and_loads_nothing_heavy() -> None:
     assert heavy.isdisjoint(loaded.split())
 
 
+def test_a_run_that_is_no_flow_run_does_not_load_prefect(shell: Shell) -> None:
+    """It takes longer to load than everything else together."""
+    program = (
+        "import sys\n"
+        "from batchkit_tasks.cli import main\n"
+        f"try: main({['run', 'reviews.csv', *PROMPT, *FAST]!r})\n"
+        "finally: print('LOADED', *sys.modules)"
+    )
+
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=shell.folder,
+        env=shell.environment,
+        capture_output=True,
+        text=True,
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    assert "prefect" not in ran.stdout.partition("LOADED ")[2].split()
+
+
 @pytest.mark.parametrize(
     "command", ["run", "estimate", "status", "collect", "cancel", "sandbox", "demo"]
 )

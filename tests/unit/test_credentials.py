@@ -14,8 +14,9 @@ from prefect.blocks.core import Block
 from prefect.testing.standard_test_suites.blocks import BlockStandardTestSuite
 from pydantic import SecretStr, ValidationError
 
-from batchkit_tasks.credentials import PLACEHOLDER_KEY, AnthropicCredentials
+from batchkit_tasks.credentials import AnthropicCredentials
 from batchkit_tasks.errors import MissingKeyError
+from batchkit_tasks.keys import PLACEHOLDER_KEY
 
 KEY = "sk-ant-api03-very-secret"
 
