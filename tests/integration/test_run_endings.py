@@ -170,6 +170,7 @@ def test_used_up_credit_stops_the_run_and_uses_up_no_attempt(
 
     assert summary.by_status == {"succeeded": 3}
     assert positions_sent(sandbox) == [0, 0, 1, 1, 2]
+    assert {row["_meta"]["attempts"] for row in read(asked.output)} == {1}
 
 
 def test_a_first_batch_of_invalid_requests_stops_the_rest(
