@@ -8,10 +8,17 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from batchkit_tasks import steps
 from batchkit_tasks.errors import BudgetError
 from batchkit_tasks.sandbox.server import Sandbox
 from tests.integration.money_support import billed, exactly
-from tests.integration.running import job, read, run_job
+from tests.integration.running import (
+    credentials,
+    job,
+    positions_sent,
+    read,
+    run_job,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -133,3 +140,21 @@ def test_a_price_table_of_ones_own_decides_about_the_budget(
 
     with pytest.raises(BudgetError):
         run_job(asked(tmp_path, TEXTS, 2 * CEILING, prices=dear), sandbox.url)
+
+
+def test_a_create_without_an_answer_is_settled_even_if_the_budget_is_used_up(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be paid for already: its rows come home."""
+    monkeypatch.setenv("BATCHKIT_HELD_IN_PROCESS_SECONDS", "0")
+    limited = asked(tmp_path, ["a", "b"], 1e-9, rows_per_batch=1)
+    run = steps.stage_input(limited)
+    first, _ = steps.plan_chunks(run)
+    sandbox.fault("create", "accepted_then_closed")
+    assert not steps.submit_chunk(run, first, credentials(sandbox.url)).batch_id
+
+    with pytest.raises(BudgetError):
+        run_job(limited, sandbox.url)
+
+    assert [row["_status"] for row in read(limited.output)] == ["succeeded", "skipped"]
+    assert positions_sent(sandbox) == [0]
