@@ -11,7 +11,7 @@ from tests.bench.running import Bench, Runs
 from tests.bench.tables import LONG, LONGER, SHORT
 
 HERE = Path(__file__).parent
-CONTENDERS = ("floor", "ours", "steps", "sdk", "batchata")
+CONTENDERS = ("floor", "ours", "steps", "sdk", "airflow", "instructor", "batchata")
 
 
 def main(arguments: list[str] | None = None) -> str:
@@ -42,8 +42,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--upload-rows", type=int, default=10_000)
     made.add_argument("--flow-rows", type=int, default=1_000_000, help="0: no flow")
     made.add_argument("--flow-rounds", type=int, default=1)
-    made.add_argument("--peers", help="an interpreter that has batchata and pyarrow")
-    made.add_argument("--peer-rows", type=int, default=2_000, help="rows for peers")
+    made.add_argument("--peers", help="an interpreter that has the peers")
+    made.add_argument("--peer-rows", type=int, default=10_000, help="rows for peers")
     made.add_argument("--folder", help="where to work; needs some gigabytes")
     made.add_argument("--write", action="store_true", help="keep the results here")
     return made
@@ -60,7 +60,7 @@ def measure_all(
         for case, rows in map(tables.__getitem__, options.cases.split(","))
     }
     uploads = [
-        bench.take_turns(case, options.upload_rows, ["upload"], 1)["upload"]
+        bench.take_turns(case, options.upload_rows, ["upload", "reading"], rounds)
         for case in (LONG, LONGER)
         if options.upload_rows
     ]

@@ -7,6 +7,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from tests.bench.running import Runs
 
@@ -16,6 +17,8 @@ NAMES = {
     "steps": "batchkit, step by step",
     "flow": "batchkit as a Prefect flow",
     "sdk": "SDK, iterrows and merge",
+    "airflow": "Airflow's provider (hook)",
+    "instructor": "instructor",
     "batchata": "batchata",
 }
 
@@ -50,22 +53,37 @@ def engine_table(cases: Mapping[str, Mapping[str, Runs]]) -> str:
 
 
 def phase_table(cases: Mapping[str, Mapping[str, Runs]]) -> str:
-    """The phases against the SDK's."""
-    head = "| table | phase | SDK | batchkit | ratio |\n|---|---|---|---|---|\n"
-    rows: list[str] = []
-    for case, runs in cases.items():
-        if "sdk" not in runs:
-            continue
-        for phase, theirs, ours in (
-            ("build and send", ("build",), ("build", "submit")),
-            ("collect", ("collect",), ("collect",)),
-            ("join and write", ("write",), ("write",)),
-        ):
-            sdk, mine = runs["sdk"].cpu(*theirs), runs["steps"].cpu(*ours)
-            rows.append(
-                f"| {case} | {phase} | {sdk:.1f} µs | {mine:.1f} µs | {sdk / mine:.1f} × |"
-            )
-    return head + "\n".join(rows)
+    """The phases, step by step, against those of others."""
+    head = (
+        "| table | phase | others | | batchkit | ratio |\n|---|---|---|---|---|---|\n"
+    )
+    return head + "\n".join(
+        _phase_row(
+            case, phase, NAMES[name], runs[name].cpu(*names), runs["steps"], ours
+        )
+        for case, runs in cases.items()
+        for phase, names, ours in PHASES
+        for name in ("sdk", "airflow", "instructor")
+        if name in runs
+    )
+
+
+PHASES: Final = (
+    ("build and send", ("build",), ("build", "submit")),
+    ("collect", ("collect",), ("collect",)),
+    ("join and write", ("write",), ("write",)),
+)
+"""A phase, and what it is called there and here."""
+
+
+def _phase_row(
+    case: str, phase: str, name: str, theirs: float, steps: Runs, ours: tuple[str, ...]
+) -> str:
+    mine = steps.cpu(*ours)
+    return (
+        f"| {case} | {phase} | {name} | {theirs:.1f} µs | {mine:.1f} µs | "
+        f"{theirs / mine:.1f} × |"
+    )
 
 
 def scale_table(runs: Sequence[Runs]) -> str:
@@ -82,11 +100,16 @@ def scale_table(runs: Sequence[Runs]) -> str:
     )
 
 
-def upload_table(runs: Sequence[Runs]) -> str:
+def upload_table(runs: Sequence[Mapping[str, Runs]]) -> str:
     """What a body adds to memory."""
-    head = "| body | added while it is built and sent |\n|---|---|\n"
+    head = (
+        "| body | added while it is read, built and sent | by reading alone |\n"
+        "|---|---|---|\n"
+    )
     return head + "\n".join(
-        f"| {run.fact('body_mb'):.0f} MB | {run.fact('added_mb'):.0f} MB |"
+        f"| {run['upload'].fact('body_mb'):.0f} MB | "
+        f"{run['upload'].fact('added_mb'):.0f} MB | "
+        f"{run['reading'].fact('added_mb'):.0f} MB |"
         for run in runs
     )
 

@@ -79,7 +79,7 @@ class Bench:
         """Run one contender in a fresh process against a fresh server."""
         out = Path(tempfile.mkdtemp(dir=self.folder))
         try:
-            with draining_server() as url:
+            with draining_server(json_answers=contender in JSON_READERS) as url:
                 work = Work(
                     contender=contender,
                     source=str(self.source(case, rows)),
@@ -113,12 +113,22 @@ class Bench:
             return True
         if self.peers is None:
             return False
-        tried = subprocess.run([self.peers, "-c", f"import {contender}, pyarrow"])
+        tried = subprocess.run(
+            [self.peers, "-c", f"import {PEERS[contender]}, pandas, pyarrow"],
+            stderr=subprocess.DEVNULL,
+        )
         return tried.returncode == 0
 
 
 ORCHESTRATED = frozenset(("flow",))
 """Contenders that need a Prefect server, which is not counted."""
 
-PEERS = frozenset(("batchata",))
-"""Contenders that are installed elsewhere, if at all."""
+PEERS = {
+    "batchata": "batchata",
+    "instructor": "instructor.batch",
+    "airflow": "airflow.providers.anthropic.hooks.anthropic",
+}
+"""Contenders that are installed elsewhere, if at all: what they import."""
+
+JSON_READERS = frozenset(("instructor",))
+"""Contenders that read answers in JSON only."""

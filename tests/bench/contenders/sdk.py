@@ -59,21 +59,20 @@ def requests(part: pd.DataFrame) -> list[Any]:
 
 
 def results(client: anthropic.Anthropic, batch: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    for entry in client.messages.batches.results(batch):
-        row: dict[str, Any] = {
-            "custom_id": entry.custom_id,
-            "status": entry.result.type,
+    return [row_of(entry) for entry in client.messages.batches.results(batch)]
+
+
+def row_of(entry: Any) -> dict[str, Any]:
+    """One line of the results as a row."""
+    row: dict[str, Any] = {"custom_id": entry.custom_id, "status": entry.result.type}
+    if entry.result.type == "succeeded":
+        message = entry.result.message
+        row |= {
+            "response": "".join(
+                block.text for block in message.content if block.type == "text"
+            ),
+            "stop_reason": message.stop_reason,
+            "input_tokens": message.usage.input_tokens,
+            "output_tokens": message.usage.output_tokens,
         }
-        if entry.result.type == "succeeded":
-            message = entry.result.message
-            row |= {
-                "response": "".join(
-                    block.text for block in message.content if block.type == "text"
-                ),
-                "stop_reason": message.stop_reason,
-                "input_tokens": message.usage.input_tokens,
-                "output_tokens": message.usage.output_tokens,
-            }
-        rows.append(row)
-    return rows
+    return row
