@@ -240,3 +240,13 @@ def test_a_run_that_died_with_a_claim_by_size_holds_up_nobody(
     assert steps.submit_chunk(run.url, 0, credentials(sandbox.url)).batch_id
 
     assert positions_sent(sandbox) == list(range(8))
+
+
+def test_who_plans_a_round_second_works_on_that_of_the_first(run: Run) -> None:
+    """Two cuts of one table would send rows twice."""
+    first = run.dir.rounds()[0]
+    other = replace(first, chunks=(), token="other")
+
+    assert run.dir.create_round(other) == first
+
+    assert Run(run.url).rounds() == [first]
