@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from batchkit_tasks.engine import Run
 from batchkit_tasks.errors import CreditExhaustedError
 from batchkit_tasks.hosts import Host
+from batchkit_tasks.memory import release_unused
 from batchkit_tasks.money import in_words, kept_estimate
 from batchkit_tasks.round_work import RoundWork
 from batchkit_tasks.summary import RunSummary, oddities
@@ -50,6 +51,7 @@ def run_to_end(
     if kept_estimate(run.dir) is None:
         for line in in_words(host.steps.estimate_cost(run_url, credentials)):
             host.log(line)
+    release_unused()  # what planning took grows with the table
     while True:
         round_ = run.rounds()[-1]
         host.planned(round_, run.plan.rows)
