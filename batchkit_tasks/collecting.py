@@ -102,7 +102,11 @@ def _make_final(run: Run, record: Submitted, collected: Collected, api: Api) -> 
     if not has_lines and is_anothers(run, record, api):
         let_go(run.dir, record)
         raise ForeignBatchError(record.batch_id)
-    run.dir.move_on(record, replace(record, proof="nonce" if has_lines else "empty"))
+    final = replace(record, proof="nonce" if has_lines else "empty")
+    if not run.dir.move_on(record, final):
+        now = run.dir.record(record.intent.chunk, record.intent.sending)
+        if not isinstance(now, Submitted) or now.batch_id != record.batch_id:
+            raise ForeignBatchError(record.batch_id)  # another process let it go
 
 
 def _read_once(run: Run, record: Submitted, reader: ResultReader, api: Api) -> str:

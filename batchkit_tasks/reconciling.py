@@ -55,6 +55,8 @@ def settle(run: Run, intent: Intended, api: Api) -> Submitted | NotYet | Unsent:
     check_workspace(intent, api)
     if run.dir.is_split(intent.chunk):
         return _conclude(run, intent, "too large; its halves are sent instead", now)
+    if run.dir.is_collected(intent.chunk):
+        return _conclude(run, intent, "too large; its row has that for its result", now)
     if not intent.over and is_gone(intent.claimed_by):
         gone = replace(intent, deadline=min(now, intent.deadline), over=True)
         if not run.dir.move_on(intent, gone):

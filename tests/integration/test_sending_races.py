@@ -250,3 +250,24 @@ def test_who_plans_a_round_second_works_on_that_of_the_first(run: Run) -> None:
     assert run.dir.create_round(other) == first
 
     assert Run(run.url).rounds() == [first]
+
+
+def test_a_row_that_is_too_large_takes_nobodys_batch(
+    sandbox: Sandbox, api: Api, tmp_path: Path
+) -> None:
+    """Its process was killed after that was written for its result."""
+    pd.DataFrame({"text": ["a"]}).to_parquet(tmp_path / "in.parquet")
+    url = steps.stage_input(job(tmp_path / "in.parquet", tmp_path / "one.pq", "{text}"))
+    steps.plan_chunks(url)
+    run = Run(url)
+    sandbox.fault("create", "too_large_json")
+    assert isinstance(send_chunk(run, run.chunk(0), api), Split)
+    unsent = run.dir.record(0, 1)
+    assert isinstance(unsent, Unsent)
+    assert run.dir.move_on(unsent, replace(unsent.intent, over=True))
+    sandbox.create_foreign(1)
+
+    assert isinstance(send_chunk(run, run.chunk(0), api), Split)
+
+    assert run.dir.batch_ids() == []
+    assert not settling.has_open_ends(url)
