@@ -77,6 +77,7 @@ def run_as_flow(
         output_pattern=output,
     )
     if dry_run:
+        host.report = LiveReport.of(flow_run, "")
         return _dry_run(job, credentials, host)
     run_url = tasks.stage_input(job, flow_run_id=str(flow_run.id))
     flow_run.belongs_to(run_url)
@@ -92,7 +93,9 @@ def _dry_run(
     summary = tasks.dry_run(job, credentials)
     for line in lines(summary):
         host.log(line)
-    return summary.as_dict()
+    if host.report is not None:
+        host.report.tried_out(summary)
+    return cast(Any, Completed(message=summary.message, data=summary.as_dict()))
 
 
 def _run_to_end(

@@ -179,8 +179,7 @@ def _money(facts: ReportFacts) -> list[str]:
     uncached = [digest.uncached_usd for digest in digests]
     spent = facts.spent
     half = _more_than(spent, listed)
-    cached = _more_than(spent, uncached)
-    saved_rows = _price_of_rows(facts, facts.duplicates)
+    cached = facts.saved_by_cache_usd if facts.written else _more_than(spent, uncached)
     reused_rows = _price_of_rows(facts, facts.reused)
     rows = [
         ("Estimate", facts.estimate),
@@ -188,7 +187,7 @@ def _money(facts: ReportFacts) -> list[str]:
         ("Spent", f"**{dollars(spent)}**{_tokens(facts)}" if facts.digests else ""),
         ("Saved by the batch price", dollars(half) if half else ""),
         ("Saved by the prompt cache", dollars(cached) if cached else ""),
-        ("Saved by sending equal rows once", saved_rows),
+        ("Saved by sending equal rows once", _saved_by_sharing(facts)),
         ("Saved by answers from before", reused_rows),
     ]
     return ["## Money", "", *facts_table(rows)]
@@ -200,6 +199,13 @@ def _more_than(spent: float | None, others: list[float | None]) -> float | None:
     if spent is None or len(known) != len(others) or not known:
         return None
     return max(0.0, sum(known) - spent)
+
+
+def _saved_by_sharing(facts: ReportFacts) -> str:
+    """Exact once the output is written; before, at the price of the rows sent."""
+    if not facts.duplicates or not facts.written:
+        return _price_of_rows(facts, facts.duplicates)
+    return f"{dollars(facts.saved_by_sharing_usd)} ({facts.duplicates:,} rows)"
 
 
 def _price_of_rows(facts: ReportFacts, rows: int) -> str:

@@ -128,6 +128,12 @@ class LiveReport:
         """The run was canceled, and what had finished is kept."""
         self._end("canceled", why, None)
 
+    def tried_out(self, summary: RunSummary) -> None:
+        """Nothing was sent: say what would be."""
+        from batchkit_tasks.report_dry_run import dry_report
+
+        self._careful(lambda: self._show(dry_report(summary), f"**{summary.message}**"))
+
     # --------------------------------------------------------------------- facts
 
     def _end(self, stage: str, message: str, summary: RunSummary | None) -> None:
@@ -139,6 +145,8 @@ class LiveReport:
                     facts,
                     written=dict(written["by_status"]),
                     failed_output=written["failed_output"] or "",
+                    saved_by_sharing_usd=written["duplicates_saved_usd"],
+                    saved_by_cache_usd=written["cache_saved_usd"],
                 )
             self._publish(replace(facts, message=message, next_look_at=None))
 
@@ -193,7 +201,9 @@ class LiveReport:
 
     def _publish(self, facts: ReportFacts) -> None:
         storage.write(self._facts_url, msgspec.json.encode(facts))
-        text, line = report(facts), card(facts)
+        self._show(report(facts), card(facts))
+
+    def _show(self, text: str, line: str) -> None:
         with get_client(sync_client=True) as client:
             _patiently(lambda: self._put(client, text, line))
         self._published = time.monotonic()

@@ -217,7 +217,7 @@ def digest_part(run: Run, collected: Part) -> PartDigest:
         tokens=account.tokens,
         cost_usd=account.known_usd,
         unpriced=account.unpriced,
-        **_other_prices(answered),
+        **_other_prices(answered, run.prices),
     )
 
 
@@ -266,10 +266,9 @@ def _lengths(tokens: pa.ChunkedArray) -> dict[int, int]:
     return lengths
 
 
-def _other_prices(answered: pa.Table) -> dict[str, float | None]:
+def _other_prices(answered: pa.Table, prices: Prices) -> dict[str, float | None]:
     """What the answers would have cost outside of batches, and without the cache."""
     listed, uncached = 0.0, 0.0
-    prices = Prices()
     models = count_values(answered["model"])
     for model in models:
         rows = answered.filter(pc.equal(answered["model"], model))

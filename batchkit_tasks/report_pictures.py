@@ -69,6 +69,7 @@ def _lengths(lengths: dict[int, int], max_tokens: int) -> str:
         label += f" (max_tokens is {max_tokens:,})"
     axes.set_xlabel(label, color=GREY)
     axes.set_ylabel("answers", color=GREY)
+    _count(axes.xaxis, axes.yaxis)
     return _data_uri(figure)
 
 
@@ -76,21 +77,45 @@ def _timeline(lines: list[BatchLine], now: datetime) -> str:
     height = min(len(lines), BARS) * 0.16 + 0.9
     figure, axes = _axes(height)
     start = min(line.created_at for line in lines if line.created_at)
+    last = max(line.ended_at or line.created_at or now for line in lines)
+    last = now if any(_runs(line) for line in lines) else last
+    unit, seconds = _unit((last - start).total_seconds())
     for at, line in enumerate(lines):
         assert line.created_at is not None
-        begin = (line.created_at - start).total_seconds() / 60
-        collected_unseen = line.state == "collected" and line.ended_at is None
-        end_at = line.created_at if collected_unseen else line.ended_at or now
-        length = max((end_at - line.created_at).total_seconds() / 60, 0.01)
-        open_ = line.ended_at is None and not collected_unseen
+        begin = (line.created_at - start).total_seconds() / seconds
+        open_ = _runs(line)
+        end_at = now if open_ else line.ended_at or line.created_at
+        length = max((end_at - line.created_at).total_seconds() / seconds, 0.01)
         axes.barh(at, length, left=begin, color=BLUE, alpha=0.5 if open_ else 1.0)
     axes.set_yticks(range(len(lines)), [f"{line.chunk + 1}" for line in lines])
     if len(lines) > BARS / 2:
         axes.set_yticks([0, len(lines) - 1], ["1", f"{len(lines):,}"])
     axes.invert_yaxis()
-    axes.set_xlabel("minutes since the first was sent (pale: still runs)", color=GREY)
+    pale = " (pale: still runs)" if any(_runs(line) for line in lines) else ""
+    axes.set_xlabel(f"{unit} since the first was sent{pale}", color=GREY)
     axes.set_ylabel("batch", color=GREY)
     return _data_uri(figure)
+
+
+def _runs(line: BatchLine) -> bool:
+    """Whether a batch is still at work; of some that are collected no end was seen."""
+    return line.ended_at is None and line.state != "collected"
+
+
+def _unit(seconds: float) -> tuple[str, int]:
+    """What a time is best told in, and how many seconds that has."""
+    if seconds < 180:
+        return "seconds", 1
+    return ("minutes", 60) if seconds < 3 * 3600 else ("hours", 3600)
+
+
+def _count(*axes: Any) -> None:
+    """Answers and tokens come whole: 1,000 and not 1000.0, and never 17.5."""
+    from matplotlib.ticker import MaxNLocator
+
+    for axis in axes:
+        axis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+        axis.set_major_formatter("{x:,.0f}")
 
 
 def _axes(height: float) -> tuple[Any, Any]:

@@ -110,6 +110,10 @@ class ReportFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Rows of later rounds: each had failed in the round before."""
     written: dict[str, int] = {}
     """Rows by status as they are in the output; empty until it is written."""
+    saved_by_sharing_usd: float | None = None
+    """What equal rows would have cost, exactly; known once the output is written."""
+    saved_by_cache_usd: float | None = None
+    """What the prompt cache saved, writing included; known once the output is written."""
     looked_at: datetime | None = None
     next_look_at: datetime | None = None
     pictures: dict[str, str] = {}

@@ -6,17 +6,36 @@ found by the labels that people read.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.e2e.stack import Stack
 
 Version = Literal["v1", "v2"]
+
+CHROMIUM = (
+    os.environ.get("BATCHKIT_CHROMIUM")
+    or shutil.which("chromium")
+    or shutil.which("google-chrome")
+)
+"""Debian's: `apt-get install chromium`."""
+
+OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    # Prefect's page asks other hosts for statistics and logos: nothing leaves here.
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+]
+
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
 
 PATIENCE = 60_000
 """Milliseconds; the machine is busy with the stories of other tests."""
@@ -28,20 +47,13 @@ def browser(
 ) -> Generator[Page]:
     """A window on the interface."""
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=shutil.which("chromium") or shutil.which("google-chrome"),
-            args=[
-                "--no-sandbox",
-                "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
-            ],
-        )
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         context = chromium.new_context(
             viewport={"width": 1440, "height": 1600},
             color_scheme="dark" if dark else "light",
         )
-        cookie = {"name": "prefect_ui_version", "value": version, "url": stack.ui}
-        context.add_cookies([cookie])  # pyright: ignore[reportArgumentType]
         page = context.new_page()
+        choose(page, stack, version)
         page.set_default_timeout(PATIENCE)
         expect.set_options(timeout=PATIENCE)
         try:
@@ -50,8 +62,16 @@ def browser(
             chromium.close()
 
 
+def choose(page: Page, stack: Stack, version: Version) -> None:
+    """Choose one of the two interfaces, as the link at their foot does."""
+    page.context.add_cookies(
+        [{"name": "prefect_ui_version", "value": version, "url": stack.ui}]
+    )
+
+
 def open_page(page: Page, stack: Stack, path: str, version: Version = "v2") -> None:
     """Go to a page."""
+    choose(page, stack, version)
     page.goto(stack.ui + ("/v2" if version == "v2" else "") + path)
 
 

@@ -27,11 +27,15 @@ class Scene:
     name: str
     rows: int = 27
     """In batches of at most 10: three of them, of 10, 9 and 8."""
+    ends_at_once: bool = False
+    """Whether batches have ended before anybody looks; else when they are told to."""
     sandbox: SandboxProgram = field(init=False)
     credentials: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
         self.sandbox = self.stack.new_sandbox(self.name)
+        if self.ends_at_once:
+            self.sandbox.order("settings", batch_seconds=0)
         self.credentials = self.stack.credentials(self.name, self.sandbox)
         texts = [f"{self.name} {row}" for row in range(self.rows)]
         pq.write_table(pa.table({"text": texts}), self.source)

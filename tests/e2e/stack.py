@@ -18,6 +18,9 @@ from uuid import UUID
 import httpx
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterKey,
     FlowRunFilter,
     FlowRunFilterDeploymentId,
     FlowRunFilterId,
@@ -25,6 +28,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateName,
 )
 from prefect.client.schemas.objects import (
+    Artifact,
     ConcurrencyLimitStrategy,
     ConcurrencyOptions,
     FlowRun,
@@ -250,6 +254,15 @@ class Stack(AbstractContextManager["Stack"]):
         return [
             task.name for task in self.client.read_task_runs(flow_run_filter=wanted)
         ]
+
+    def reports(self, run: UUID) -> list[Artifact]:
+        """The reports of a run; there should be one."""
+        return self.client.read_artifacts(
+            artifact_filter=ArtifactFilter(
+                flow_run_id=ArtifactFilterFlowRunId(any_=[run]),
+                key=ArtifactFilterKey(like_="batch-report-%"),
+            )
+        )
 
     def slots_in_use(self, deployment: str) -> int:
         """How many runs hold a slot of a deployment's concurrency limit."""

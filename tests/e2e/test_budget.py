@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
 
+from tests.e2e.browser import browser, keep_picture, needs_chromium, open_page
 from tests.e2e.processes import wait_for
 from tests.e2e.scenes import Scene
 from tests.e2e.stack import Stack
 
-CHROMIUM = os.environ.get("BATCHKIT_CHROMIUM") or shutil.which("chromium") or ""
-"""Debian's: `apt-get install chromium`."""
-
-OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    # Prefect's page asks other hosts for statistics and logos: nothing leaves here.
-    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
-]
-
-PICTURES = Path("test-output")
-
 LITTLE = 0.0001
 """USD; nine answers may cost twenty times as much."""
-
-needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="needs Debian's chromium")
 
 
 @dataclass
@@ -84,38 +64,26 @@ def decided(stack: Stack, scene: Scene, run: UUID, asked: str, form: str) -> Dec
     )
 
 
-@contextmanager
-def page_of(stack: Stack, path: str) -> Generator[Page]:
-    """A page of Prefect's, in a browser of its own."""
-    PICTURES.mkdir(exist_ok=True)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        page = browser.new_page(viewport={"width": 1400, "height": 1100})
-        page.set_default_timeout(120_000)
-        page.goto(f"{stack.ui}{path}")
-        yield page
-        browser.close()
-
-
 def approved(stack: Stack) -> Decided:
     """Somebody approves in the V2 interface, and the run goes on."""
     scene, run = above_budget(stack, "approved")
     asked = wait_until_asked(stack, run)
     before = len(scene.sandbox.batches())
-    with page_of(stack, f"/v2/runs/flow-run/{run}") as page:
+    with browser(stack) as page:
+        open_page(page, stack, f"/runs/flow-run/{run}")
         page.locator("button[aria-haspopup=menu]").last.click()
         page.get_by_role("menuitem", name="Resume").click()
         dialog = page.get_by_role("dialog")
         dialog.get_by_text("The whole run, at most").wait_for()
         form = dialog.inner_text()
-        page.screenshot(path=PICTURES / "budget-v2.png")
+        keep_picture(page, "budget-v2")
         dialog.get_by_role("button", name="Resume").click()
         scene.wait_for_batches(1)
         scene.end_all()
         stack.wait_until_completed(run)
         page.reload()
         page.get_by_text("Completed").first.wait_for()
-        page.screenshot(path=PICTURES / "budget-v2-approved.png")
+        keep_picture(page, "budget-v2-approved")
     found = decided(stack, scene, run, asked, form)
     found.sent_before = before
     return found
@@ -125,20 +93,21 @@ def refused(stack: Stack) -> Decided:
     """Somebody says stop in the V1 interface."""
     scene, run = above_budget(stack, "refused")
     asked = wait_until_asked(stack, run)
-    with page_of(stack, f"/runs/flow-run/{run}") as page:
+    with browser(stack, "v1") as page:
+        open_page(page, stack, f"/runs/flow-run/{run}", "v1")
         page.get_by_role("button", name="Resume").first.click()
         page.get_by_text("The whole run, at most").wait_for()
         form = page.locator("body").inner_text()
         page.locator(".p-select-button__control", has_text="Approve").press("ArrowDown")
         page.get_by_role("option", name="Stop").click()
-        page.screenshot(path=PICTURES / "budget-v1.png")
+        keep_picture(page, "budget-v1")
         page.get_by_role("button", name="Submit").click()
         stack.wait(
             run, lambda state: state.is_failed(), description="the run has stopped"
         )
         page.reload()
         page.get_by_text("Failed").first.wait_for()
-        page.screenshot(path=PICTURES / "budget-v1-refused.png")
+        keep_picture(page, "budget-v1-refused")
     return decided(stack, scene, run, asked, form)
 
 

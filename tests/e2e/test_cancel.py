@@ -23,6 +23,8 @@ class Canceled:
     """The rows of the output; empty if none was written."""
     seconds: float
     """From the click until no batch runs any more."""
+    report: str = ""
+    """The report on the run's page, after somebody has cleaned up."""
 
 
 def canceled_while_it_waits(stack: Stack) -> Canceled:
@@ -33,7 +35,27 @@ def canceled_while_it_waits(stack: Stack) -> Canceled:
     scene.sandbox.end(scene.sandbox.batches()[0])
     seconds = cancel(scene, run)
     wait_for(scene.output.exists, description="the output is written")
-    return seen(scene, run, seconds)
+    found = seen(scene, run, seconds)
+    found.report = wait_for(
+        lambda: [
+            text
+            for report in stack.reports(run)
+            if (text := str(report.data)).startswith("**Canceled**")
+        ],
+        description="the report is closed",
+    )[0]
+    return found
+
+
+@pytest.mark.story(of=canceled_while_it_waits)
+def test_the_report_of_a_run_canceled_without_a_process_is_closed(
+    told: Canceled,
+) -> None:
+    good = told.statuses["succeeded"]
+    assert told.report.startswith(f"**Canceled** · {good} of 27 rows succeeded")
+    assert "its message batches are canceled" in told.report
+    assert "Next look" not in told.report
+    assert "in progress" not in told.report
 
 
 @pytest.mark.story(of=canceled_while_it_waits)
