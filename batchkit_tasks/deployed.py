@@ -80,6 +80,9 @@ def run_as_flow(
         host.report = LiveReport.of(flow_run, "")
         return _dry_run(job, credentials, host)
     run_url = tasks.stage_input(job, flow_run_id=str(flow_run.id))
+    # A copy: Prefect draws an arrow from the task that gave an object to each that takes
+    # it, and a fan of arrows would hide the names of the tasks.
+    run_url = run_url.encode().decode()
     flow_run.belongs_to(run_url)
     host.report = LiveReport.of(flow_run, run_url)
     return _run_to_end(run_url, credentials, host)
@@ -184,6 +187,9 @@ class FlowHost:
         try:
             return ask_about_budget(run_url, question)
         except Pause:  # the question is put, and nobody has answered yet
+            self.log(
+                f"{state_message(question)} (Resume is in the ⋮ menu of this page.)"
+            )
             if self.report is not None:
                 self.report.asking(state_message(question))
             events.budget_asked(run_url, question)

@@ -146,7 +146,7 @@ Answer = TextAnswer | ColumnsAnswer | SchemaAnswer
 
 
 class Advanced(_Strict):
-    """Everything that has a good default."""
+    """Everything that has a good default; positions put what is changed most first."""
 
     model_config = ConfigDict(title="Advanced", extra="forbid", frozen=True)
 
@@ -160,70 +160,74 @@ class Advanced(_Strict):
         "",
         "Row id column",
         "Names rows in messages and in the report; empty: the row number",
-        position=2,
+        position=3,
     )
     attempts: int = _field(
         3, "Attempts", "How often a row is sent before it counts as failed",
-        position=3, ge=1, le=10,
+        position=4, ge=1, le=10,
     )  # fmt: skip
     retry_on: list[RetryKind] = _field(
-        list(DEFAULT_RETRY_ON), "Send again if", "Why a row is sent again", position=4
+        list(DEFAULT_RETRY_ON), "Send again if", "Why a row is sent again", position=5
     )
     rows_per_batch: int = _field(
         MAX_REQUESTS_PER_BATCH, "Rows per batch", "1 to 10,000",
-        position=5, ge=1, le=MAX_REQUESTS_PER_BATCH,
+        position=9, ge=1, le=MAX_REQUESTS_PER_BATCH,
     )  # fmt: skip
     mb_per_batch: int = _field(
         200, "Megabytes per batch", "The API takes up to 256",
-        position=6, ge=1, le=255,
+        position=10, ge=1, le=255,
     )  # fmt: skip
     check_every_seconds: float = _field(
         60.0, "Look every (seconds)", "The first wait; it grows to 15 minutes",
-        position=7, gt=0, le=3600,
+        position=12, gt=0, le=3600,
     )  # fmt: skip
     give_up_after_hours: float = _field(
         26.0, "Give up after (hours)", "Anthropic ends each batch within 24 hours",
-        position=8, gt=0,
+        position=13, gt=0,
     )  # fmt: skip
     fail_above_percent: float = _field(
         5.0, "Fail the run if more rows fail than (%)", "100: only when no row succeeds",
-        position=9, ge=0, le=100,
+        position=6, ge=0, le=100,
     )  # fmt: skip
     reuse: Literal["answers", "nothing"] = _field(
-        "answers", "Reuse", "Take over answers that were already paid for", position=10
+        "answers",
+        "Reuse",
+        "answers: rows that were answered before keep their answers, unpaid; nothing: "
+        "every row is sent",
+        position=7,
     )
     request: JsonText = Field(
         default="{}",
         title="More request fields",
         description='JSON merged into every request, such as {"stop_sequences": ["END"]}',
-        json_schema_extra={"position": 11, "format": "json-string"},
+        json_schema_extra={"position": 14, "format": "json-string"},
     )
     max_requests_in_flight: int = _field(
         MAX_QUEUED_REQUESTS,
         "Requests in flight",
         "At most this many wait at Anthropic at once; the rest follows in waves",
-        position=12,
+        position=11,
         ge=1,
     )
     identical: Literal["once", "each"] = _field(
         "once",
         "Identical requests",
         "once: rows with the same request share one answer; each: every row is sent",
-        position=13,
+        position=8,
     )
     prices: JsonText = Field(
         default="{}",
         title="Own prices",
         description="JSON: USD per million tokens by model, such as "
         '{"claude-haiku-5-5": {"input": 0.1, "output": 0.5}}; they win over the known ones',
-        json_schema_extra={"position": 14, "format": "json-string"},
+        json_schema_extra={"position": 15, "format": "json-string"},
     )
     cache: Literal["off", "on", "primed"] = _field(
         "off",
         "Prompt cache",
         "on: the system prompt, or the prompt up to its first column, is cached for an "
         "hour; primed: one request is sent first, to write it",
-        position=15,
+        position=2,
     )
 
 

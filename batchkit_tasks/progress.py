@@ -55,7 +55,7 @@ class ProgressBar:
         self._batches = len(round_.chunks)
         self._collected.clear()
         self._bar = self._progress.add_task(
-            f"Message batches{again}", total=self._rows or 1, note=self._note()
+            f"Batches{again}", total=self._rows or 1, note=self._note()
         )
 
     def looked(self, look: Look) -> None:
@@ -67,7 +67,7 @@ class ProgressBar:
         self._collected[chunk] = rows
         self._update("")
         if not self._draws:
-            self._progress.console.print(f"Message batches: {self._note()}")
+            self._progress.console.print(f"Batches: {self._note()}")
 
     def _update(self, more: str) -> None:
         if self._bar is not None:
@@ -81,8 +81,15 @@ class ProgressBar:
 
 
 def _console() -> Console:
-    """Standard error, drawn as a widget where a notebook can."""
-    return Console(stderr=True, force_jupyter=_in_notebook())
+    """Standard error, drawn as a widget where a notebook can.
+
+    A notebook that cannot gets plain lines: its kernel claims to be a coloured terminal,
+    and every step of the bar would be left standing in the cell.
+    """
+    widgets = _in_notebook()
+    plain = Console().is_jupyter and not widgets
+    terminal = False if plain else None
+    return Console(stderr=True, force_jupyter=widgets, force_terminal=terminal)
 
 
 def _in_notebook() -> bool:

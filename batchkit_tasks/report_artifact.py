@@ -31,6 +31,7 @@ from batchkit_tasks import storage
 from batchkit_tasks.report import card, report
 from batchkit_tasks.report_values import ReportFacts, with_look
 from batchkit_tasks.run_dir import RunDir
+from batchkit_tasks.stopping import read_stop
 
 if TYPE_CHECKING:
     from batchkit_tasks.batches import MessageBatch
@@ -138,7 +139,7 @@ class LiveReport:
 
     def _end(self, stage: str, message: str, summary: RunSummary | None) -> None:
         def update() -> None:
-            written = summary.as_dict() if summary else RunDir(self.run_url).summary()
+            written = summary.as_dict() if summary else self._written()
             facts = self._read(stage)
             if written is not None:
                 facts = replace(
@@ -151,6 +152,11 @@ class LiveReport:
             self._publish(replace(facts, message=message, next_look_at=None))
 
         self._careful(update)
+
+    def _written(self) -> dict[str, Any] | None:
+        """The summary of what was written, of a run that was stopped as well."""
+        stopped = read_stop(self.run_url)
+        return RunDir(self.run_url).summary() or (stopped and stopped.written) or None
 
     def _wait(self, stage: str, message: str, until: datetime | None) -> None:
         facts = self._with_look(self._look) if self._look else self._read(stage)

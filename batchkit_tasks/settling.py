@@ -9,7 +9,7 @@ from where they are, and the output is written whole or not at all.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from batchkit_tasks import looking
 from batchkit_tasks.records import Intended, Submitted
@@ -81,11 +81,13 @@ def settle(run: str, credentials: Key, *, reason: str) -> bool:
             steps.collect_batch(run, chunk, credentials)
     if has_open_ends(run):
         return False
+    written: dict[str, Any] = {}
     if _came_back(directory):
         from batchkit_tasks import steps
 
-        steps.write_output(run, CANCELED, reason)
-    write_stop(run, Stopped(by=stopped.by, at=stopped.at, settled=True))
+        written = steps.write_output(run, CANCELED, reason).as_dict()
+    done = Stopped(by=stopped.by, at=stopped.at, settled=True, written=written)
+    write_stop(run, done)
     return True
 
 

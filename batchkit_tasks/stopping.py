@@ -7,7 +7,7 @@ asks here before each batch that it would buy.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -27,6 +27,8 @@ class Stopped(Record, frozen=True):
     at: datetime
     settled: bool = False
     """Whether its batches have ended and what they had finished is written."""
+    written: dict[str, Any] = {}  # noqa: RUF012 - msgspec copies it
+    """The summary of what was written then; empty if nothing was."""
 
 
 def read_stop(run: str) -> Stopped | None:

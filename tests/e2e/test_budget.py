@@ -30,6 +30,8 @@ class Decided:
     state: str
     message: str
     log: list[str]
+    report: str = ""
+    """Of a dry run."""
 
 
 def above_budget(stack: Stack, name: str, **more: Any) -> tuple[Scene, UUID]:
@@ -139,7 +141,9 @@ def tried_out(stack: Stack) -> Decided:
         lambda: any("dry run" in line for line in stack.log_lines(run)),
         description="the log has arrived",
     )
-    return decided(stack, scene, run, "", "")
+    found = decided(stack, scene, run, "", "")
+    found.report = str(stack.reports(run)[0].data)
+    return found
 
 
 # ------------------------------------------------------------------------- approved
@@ -152,6 +156,7 @@ def test_a_run_above_its_budget_waits_for_a_person_and_has_sent_nothing(
 ) -> None:
     assert told.asked.startswith("Waiting for a decision: 9 requests could bring")
     assert "the budget is $0.0001" in told.asked
+    assert any(line.startswith(told.asked) for line in told.log)
     assert told.sent_before == 0
 
 
@@ -196,3 +201,11 @@ def test_a_dry_run_shows_prompts_and_price_and_sends_nothing(told: Decided) -> N
     assert "Expected: ~$0.00" in text
     assert told.scene.sandbox.batches() == []
     assert not list(told.scene.output.parent.glob("_batchkit/tried-out.parquet"))
+    assert told.message.startswith("dry run: 9 requests would be sent")
+
+
+@pytest.mark.story(of=tried_out)
+def test_a_dry_run_leaves_its_prompts_and_price_as_a_report(told: Decided) -> None:
+    assert told.report.startswith("**Dry run** · nothing was sent")
+    assert "- Expected: ~$0.00" in told.report
+    assert "```text\nSay tried-out 4\n```" in told.report

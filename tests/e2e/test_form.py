@@ -303,7 +303,7 @@ def test_automations_find_what_happened_to_a_run_by_its_events(told: Submitted) 
     assert written["prefect.resource.name"] == "custom-form.parquet"
     assert written["batchkit.failed-rows"] == "none"
     batch = told.events["anthropic.message-batch.collected"]
-    assert batch["prefect.resource.name"].startswith("message batch 1 (msgbatch_")
+    assert batch["prefect.resource.name"].startswith("message batch ")
 
 
 @slow

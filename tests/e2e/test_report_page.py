@@ -42,9 +42,12 @@ def read_in_both(stack: Stack) -> Read:
         path = f"/artifacts/artifact/{stack.reports(run)[0].id}"
         for version in ("v2", "v1"):
             open_page(page, stack, path, version)
-            expect(page.get_by_text("Read the result")).to_be_visible()
+            heading = page.get_by_role("heading", name="Read the result")
+            expect(heading).to_be_visible()
             told.text[version] = page.locator("body").inner_text()
-            told.pictures[version] = page.locator("img[src^='data:image/png']").count()
+            pictures = page.locator("img[src^='data:image/png']")
+            expect(pictures.last).to_be_visible()
+            told.pictures[version] = pictures.count()
             keep_picture(page, f"report-final-{version}")
             page.emulate_media(color_scheme="dark")
             keep_picture(page, f"report-final-{version}-dark")

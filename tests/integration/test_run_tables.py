@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import numpy as np
@@ -152,3 +153,19 @@ def test_batch_dataframe_gives_the_same_kind_of_frame_back(
     assert list(found[0].index) == ["b", "a"]  # type: ignore[union-attr]
     assert found[1]["response"].to_list() == answers  # type: ignore[index]
     assert found[2]["response"].to_pylist() == answers  # type: ignore[index]
+
+
+def test_a_notebook_whose_event_loop_runs_gets_its_answers(sandbox: Sandbox) -> None:
+    key = credentials(sandbox.url)
+    frame = pd.DataFrame({"text": ["a", "b"]})
+
+    async def cell() -> pd.DataFrame:
+        asyncio.get_running_loop()  # as in a notebook's cell
+        return batch_dataframe(frame, "Say {text}", credentials=key, advanced=FAST)
+
+    answered = asyncio.run(cell())
+
+    assert answered["response"].tolist() == [
+        right_answer("Say a"),
+        right_answer("Say b"),
+    ]

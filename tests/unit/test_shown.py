@@ -45,5 +45,5 @@ def test_where_no_bar_can_be_drawn_each_batch_is_a_line() -> None:
         bar.collected(0, 10)
         bar.collected(1, 10)
 
-    assert "Message batches: 1 of 2 ended · 10 of 20 rows back\n" in file.getvalue()
-    assert "Message batches: 2 of 2 ended · 20 of 20 rows back\n" in file.getvalue()
+    assert "Batches: 1 of 2 ended · 10 of 20 rows back\n" in file.getvalue()
+    assert "Batches: 2 of 2 ended · 20 of 20 rows back\n" in file.getvalue()
