@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from batchkit_tasks.estimating import Estimate
@@ -36,10 +38,6 @@ def dry_report(summary: RunSummary) -> str:
 
 def _fenced(text: str) -> list[str]:
     """Text as it is; the fence is longer than any in it."""
-    longest = max((len(run) for run in _runs_of_ticks(text)), default=0)
+    longest = max(map(len, re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return [f"{fence}text", text, fence]
-
-
-def _runs_of_ticks(text: str) -> list[str]:
-    return "".join(c if c == "`" else " " for c in text).split()

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, cast
@@ -40,6 +41,8 @@ AUTOMATION: Final = "batchkit: clean up behind canceled runs"
 FLOW: Final = "batch-table"
 POOL: Final = "batchkit"
 CREDENTIALS: Final = "anthropic"
+PATIENCE_SECONDS: Final = 120.0
+"""For the first answer of the server, which makes its database first."""
 
 
 def main() -> int:
@@ -48,6 +51,9 @@ def main() -> int:
         print("No server: set PREFECT_API_URL, such as http://127.0.0.1:4200/api.")
         return 2
     with get_client(sync_client=True) as client:
+        if not answers(client):
+            print(f"No server answers at {PREFECT_API_URL.value()}: is it running?")
+            return 2
         try:
             refuse_cancel_new(client)
             credentials = credentials_block()
@@ -61,6 +67,16 @@ def main() -> int:
         save_automation(client, cleaning_up_behind_canceled_runs(clean_up))
         say_where(client)
     return 0
+
+
+def answers(client: SyncPrefectClient) -> bool:
+    """Wait for the server: one that was just started in the background takes a while."""
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while client.api_healthcheck() is not None:
+        if time.monotonic() > give_up:
+            return False
+        time.sleep(1)
+    return True
 
 
 def refuse_cancel_new(client: SyncPrefectClient) -> None:

@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(ROOT / "deployments"))
 
 from deploy import (  # noqa: E402
+    answers,
     cleaning_up_behind_canceled_runs,
     credentials_block,
     refuse_cancel_new,
@@ -35,6 +36,9 @@ def main() -> int:
     """Serve until interrupted."""
     try:
         with get_client(sync_client=True) as client:
+            if not answers(client):
+                print("No server answers: is it running?")
+                return 2
             refuse_cancel_new(client)
             block = credentials_block()
     except BatchkitError as error:
