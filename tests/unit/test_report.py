@@ -136,6 +136,19 @@ def test_money_says_what_was_spent_and_what_was_saved() -> None:
     assert "| Saved by sending equal rows once | about $1.92 (97 rows) |" in text
 
 
+def test_a_final_report_says_exactly_what_equal_rows_saved() -> None:
+    over = facts(
+        stage="completed",
+        duplicates=97,
+        written={"succeeded": 147, "refused": 3, "skipped": 1},
+        saved_by_sharing_usd=1.83,
+    )
+
+    text = report(over, now=NOW)
+
+    assert "| Saved by sending equal rows once | $1.83 (97 rows) |" in text
+
+
 def test_an_unknown_price_is_unknown_and_never_nothing() -> None:
     digest = PartDigest(succeeded=100, unpriced=100)
 
