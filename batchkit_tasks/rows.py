@@ -24,7 +24,7 @@ from batchkit_tasks.memory import note_freed
 from batchkit_tasks.records import SourceFile
 from batchkit_tasks.source_files import filesystem
 
-BATCH_BYTES: Final = 8_000_000
+BATCH_BYTES: Final = 2_000_000
 """Rows are decoded in batches of about this many bytes."""
 
 MAX_BATCH_ROWS: Final = 8_192
