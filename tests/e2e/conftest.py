@@ -22,6 +22,7 @@ SECONDS = 900
 Story = Callable[[Stack], Any]
 
 
+@pytest.hookimpl(tryfirst=True)  # before the markers are looked at
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give the tests of this folder the time that they need on a busy machine.
 
