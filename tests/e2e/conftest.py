@@ -22,16 +22,10 @@ SECONDS = 900
 Story = Callable[[Stack], Any]
 
 
-@pytest.hookimpl(tryfirst=True)  # before the markers are looked at
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the tests of this folder the time that they need on a busy machine.
-
-    They share one server: where tests are spread over processes, they stay together.
-    """
-    for item in items:
-        if item.path.parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.timeout(SECONDS))
-            item.add_marker(pytest.mark.xdist_group("stack"))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Give the tests of this folder the time that they need on a busy machine."""
+    if item.path.parent == Path(__file__).parent:
+        item.add_marker(pytest.mark.timeout(SECONDS))
 
 
 AT_ONCE = 3
