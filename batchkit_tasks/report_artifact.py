@@ -46,6 +46,9 @@ KEY_PREFIX: Final = "batch-report-"
 SHORTEST_INTERVAL: Final = 5.0
 """Seconds between two updates while a run is busy; a page shows them on reload only."""
 
+LARGEST_SHARE: Final = 0.02
+"""Of the time of a busy run that its report may take."""
+
 TRIES: Final = 5
 
 
@@ -63,6 +66,8 @@ class LiveReport:
     _seen: dict[str, MessageBatch] = field(default_factory=dict[str, "MessageBatch"])
     """All batches that looks have shown, as they were last."""
     _published: float = float("-inf")
+    _took: float = 0.0
+    """Seconds that the last update took."""
     _said: str = ""
 
     @classmethod
@@ -203,7 +208,8 @@ class LiveReport:
     # ----------------------------------------------------------------- publishing
 
     def _is_early(self) -> bool:
-        return time.monotonic() - self._published < SHORTEST_INTERVAL
+        least = max(SHORTEST_INTERVAL, self._took / LARGEST_SHARE)
+        return time.monotonic() - self._published < least
 
     def _publish(self, facts: ReportFacts) -> None:
         storage.write(self._facts_url, msgspec.json.encode(facts))
@@ -242,6 +248,7 @@ class LiveReport:
 
     def _careful(self, update: Callable[[], None]) -> None:
         """A report never stops a run: say once what is wrong with it."""
+        started = time.monotonic()
         try:
             update()
         except Exception as error:
@@ -249,6 +256,7 @@ class LiveReport:
             if said != self._said:
                 self._said = said
                 self.warn(said)
+        self._took = time.monotonic() - started
 
 
 def report_canceled(run_url: str, flow_run_id: Any, reason: str) -> None:
