@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from batchkit_tasks.limits import API_MAX_REQUESTS_PER_BATCH
+from batchkit_tasks.prompts.requests import BODY_OVERHEAD
 from batchkit_tasks.records import Chunk
-from batchkit_tasks.requests import BODY_OVERHEAD
 
 Integers = Sequence[int] | npt.NDArray[np.int64]
 

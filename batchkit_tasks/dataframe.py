@@ -8,16 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from batchkit_tasks import storage
-from batchkit_tasks.answers import as_answer
+from batchkit_tasks.answers.formats import as_answer
 from batchkit_tasks.errors import ParameterError
-from batchkit_tasks.frames import from_arrow, to_arrow
+from batchkit_tasks.ground import storage
 from batchkit_tasks.hosts import InProcess
 from batchkit_tasks.keys import ApiKey, Key
+from batchkit_tasks.output.frames import from_arrow, to_arrow
 from batchkit_tasks.parameters import DEFAULT_MODEL, Advanced, Answer, Job, TextAnswer
 from batchkit_tasks.pipeline import run_to_end
-from batchkit_tasks.planning import open_frame_run
-from batchkit_tasks.progress import ProgressBar
+from batchkit_tasks.plans.planning import open_frame_run
+from batchkit_tasks.waiting.progress import ProgressBar
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

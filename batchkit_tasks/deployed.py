@@ -15,22 +15,23 @@ from prefect.exceptions import Pause, TerminationSignal
 from prefect.logging import get_run_logger
 from prefect.states import Completed
 
-from batchkit_tasks import events, looking, suspension, tasks
+from batchkit_tasks import tasks
 from batchkit_tasks.credentials import AnthropicCredentials
-from batchkit_tasks.flow_run import RUN_LABEL, FlowRun
-from batchkit_tasks.naming import run_name
-from batchkit_tasks.orphans import outlive_the_worker
+from batchkit_tasks.flow_run import RUN_LABEL, FlowRun, events, suspension
+from batchkit_tasks.flow_run.orphans import outlive_the_worker
 from batchkit_tasks.parameters import Advanced, Answer, Job
-from batchkit_tasks.report_artifact import LiveReport
+from batchkit_tasks.plans.naming import run_name
+from batchkit_tasks.report.artifact import LiveReport
 from batchkit_tasks.run_dir import RunDir
-from batchkit_tasks.stopping import go_on
+from batchkit_tasks.run_dir.stopping import go_on
+from batchkit_tasks.waiting import looking
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from batchkit_tasks.money import Question
-    from batchkit_tasks.polling import Look
+    from batchkit_tasks.plans.money import Question
     from batchkit_tasks.records import Round
+    from batchkit_tasks.waiting.polling import Look
 
 
 def run_as_flow(
@@ -91,7 +92,7 @@ def run_as_flow(
 def _dry_run(
     job: Job, credentials: AnthropicCredentials, host: FlowHost
 ) -> dict[str, Any]:
-    from batchkit_tasks.dry_run import lines
+    from batchkit_tasks.steps.dry_runs import lines
 
     summary = tasks.dry_run(job, credentials)
     for line in lines(summary):
@@ -180,7 +181,7 @@ class FlowHost:
 
     def ask(self, run_url: str, question: Question) -> bool:
         """Ask about the budget in the form of *Resume*; nobody is asked elsewhere."""
-        from batchkit_tasks.asking import ask_about_budget, state_message
+        from batchkit_tasks.flow_run.asking import ask_about_budget, state_message
 
         if self.holds_process:
             return False

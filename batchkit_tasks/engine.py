@@ -10,16 +10,16 @@ from functools import cached_property
 
 import pyarrow as pa
 
-from batchkit_tasks import sources
-from batchkit_tasks.answers import AnswerFormat, answer_format
-from batchkit_tasks.caching import CachedBuilder
+from batchkit_tasks.answers.formats import AnswerFormat, answer_format
 from batchkit_tasks.errors import RecordUnreadableError
 from batchkit_tasks.parameters import Job
-from batchkit_tasks.price_table import read_price_table
 from batchkit_tasks.pricing import Prices
+from batchkit_tasks.pricing.table import read_price_table
+from batchkit_tasks.prompts.caching import CachedBuilder
+from batchkit_tasks.prompts.requests import RequestBuilder
 from batchkit_tasks.records import Chunk, Plan, Round
-from batchkit_tasks.requests import RequestBuilder
 from batchkit_tasks.run_dir import RunDir
+from batchkit_tasks.tables import sources
 
 
 class Run:

@@ -13,7 +13,7 @@ import difflib
 from collections.abc import Sequence
 from typing import Any
 
-from batchkit_tasks.amounts import dollars
+from batchkit_tasks.ground.amounts import dollars
 
 
 class BatchkitError(Exception):

@@ -1,7 +1,7 @@
 """Where a run happens, and how it waits there.
 
 `InProcess` waits by sleeping: scripts, notebooks, tests, runs without a deployment. A
-deployed run gives its process back instead (see `suspension`).
+deployed run gives its process back instead (see `flow_run.suspension`).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from batchkit_tasks import steps
-from batchkit_tasks.money import Question
-from batchkit_tasks.polling import Look
+from batchkit_tasks.plans.money import Question
 from batchkit_tasks.records import Round
+from batchkit_tasks.waiting.polling import Look
 
 LOGGER = logging.getLogger("batchkit")
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from batchkit_tasks.engine import Run
 from batchkit_tasks.errors import CreditExhaustedError
+from batchkit_tasks.ground.memory import release_unused
 from batchkit_tasks.hosts import Host
-from batchkit_tasks.memory import release_unused
-from batchkit_tasks.money import in_words, kept_estimate
-from batchkit_tasks.round_work import RoundWork
+from batchkit_tasks.plans.money import in_words, kept_estimate
+from batchkit_tasks.running.round_work import RoundWork
+from batchkit_tasks.running.verdict import judge
 from batchkit_tasks.summary import RunSummary, oddities
-from batchkit_tasks.verdict import judge
 
 if TYPE_CHECKING:
     from batchkit_tasks.keys import Key

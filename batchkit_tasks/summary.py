@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from batchkit_tasks.amounts import dollars
 from batchkit_tasks.errors import RowsLostError
-from batchkit_tasks.output_counts import NOT_SENT
+from batchkit_tasks.ground.amounts import dollars
+from batchkit_tasks.parts.output_counts import NOT_SENT
 
 
 class BatchCost(msgspec.Struct, frozen=True, kw_only=True):

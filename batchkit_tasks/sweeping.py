@@ -26,11 +26,13 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.logging.loggers import flow_run_logger
 
-from batchkit_tasks import events, looking, settling, suspension
 from batchkit_tasks.api import Api, Later
-from batchkit_tasks.report_artifact import report_canceled
+from batchkit_tasks.flow_run import events, suspension
+from batchkit_tasks.flow_run.tracking import Tracked, Tracker
+from batchkit_tasks.report.artifact import report_canceled
 from batchkit_tasks.run_dir import RunDir
-from batchkit_tasks.tracking import Tracked, Tracker
+from batchkit_tasks.running import settling
+from batchkit_tasks.waiting import looking
 
 if TYPE_CHECKING:
     from batchkit_tasks.credentials import AnthropicCredentials

@@ -17,17 +17,17 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import task_run
 
-from batchkit_tasks import events
+from batchkit_tasks.flow_run import events
 from batchkit_tasks.run_dir import RunDir
 
 if TYPE_CHECKING:
-    from batchkit_tasks.collecting import CollectedPart
     from batchkit_tasks.credentials import AnthropicCredentials
-    from batchkit_tasks.estimating import Estimate
     from batchkit_tasks.parameters import Job
-    from batchkit_tasks.polling import Look
+    from batchkit_tasks.plans.estimating import Estimate
     from batchkit_tasks.steps import Sent
+    from batchkit_tasks.steps.collecting import CollectedPart
     from batchkit_tasks.summary import RunSummary
+    from batchkit_tasks.waiting.polling import Look
 
 _OURS: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 
@@ -166,7 +166,7 @@ def poll_batches(
         KeyRefusedError: The key cannot read the batches. They go on.
         PollingError: The API does not know a batch of ours.
     """
-    from batchkit_tasks import looking
+    from batchkit_tasks.waiting import looking
 
     look = looking.poll_batches(run, credentials, hold=hold, **options)
     if look.ended:

@@ -14,8 +14,8 @@ from prefect.client.orchestration import get_client
 from prefect.logging import get_run_logger
 from pydantic import Field
 
+from batchkit_tasks.flow_run.tracking import Tracker
 from batchkit_tasks.sweeping import Sweep
-from batchkit_tasks.tracking import Tracker
 
 
 def _ui(title: str, description: str, **bounds: Any) -> Any:

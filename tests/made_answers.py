@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from batchkit_tasks.answers import AnswerFormat
+from batchkit_tasks.answers.formats import AnswerFormat
 
 
 def values(made: AnswerFormat, answer: Any) -> list[Any]:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from batchkit_tasks.answers import AnswerFormat, answer_format
+from batchkit_tasks.answers.formats import AnswerFormat, answer_format
 from batchkit_tasks.parameters import Answer, TextAnswer
-from batchkit_tasks.rates import Usage
+from batchkit_tasks.pricing.rates import Usage
 from batchkit_tasks.results import Collected, ResultReader
 
 NONCE = "0123456789abcdef"

@@ -11,14 +11,14 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from batchkit_tasks.answers import AnswerFormat, answer_format
-from batchkit_tasks.output import write_table
-from batchkit_tasks.output_counts import OutputCounts
+from batchkit_tasks.answers.formats import AnswerFormat, answer_format
+from batchkit_tasks.ground.table_files import moved_into_place
+from batchkit_tasks.output.table import write_table
 from batchkit_tasks.parameters import TextAnswer
-from batchkit_tasks.parts import Absent, Part, Parts
+from batchkit_tasks.parts.joined import Absent, Part, Parts
+from batchkit_tasks.parts.output_counts import OutputCounts
 from batchkit_tasks.records import Chunk
 from batchkit_tasks.results import part_schema
-from batchkit_tasks.table_files import moved_into_place
 
 TEXT = answer_format(TextAnswer())
 NONCE = "0123456789abcdef"

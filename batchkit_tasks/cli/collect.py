@@ -51,8 +51,8 @@ def collect(
 def _as_it_is(run_url: str, credentials: ApiKey, *, json: bool, quiet: bool) -> int:
     from batchkit_tasks.cli.run import show_summary
     from batchkit_tasks.cli.screen import say, talk
-    from batchkit_tasks.polling import Look
-    from batchkit_tasks.salvaging import salvage
+    from batchkit_tasks.running.salvaging import salvage
+    from batchkit_tasks.waiting.polling import Look
 
     console = talk()
 

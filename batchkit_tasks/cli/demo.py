@@ -92,7 +92,7 @@ def _live(console: Console, output: str) -> None:
     with _own_prefect():
         from batchkit_tasks.cli.estimate import print_price
         from batchkit_tasks.credentials import AnthropicCredentials
-        from batchkit_tasks.dry_run import estimate_job
+        from batchkit_tasks.steps.dry_runs import estimate_job
 
         credentials = AnthropicCredentials.from_env()
         job = _write_table(console, Path("demo"), output, check_every_seconds=30)
@@ -185,9 +185,9 @@ def _show(console: Console, summary: RunSummary, *, made_up: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from batchkit_tasks.amounts import dollars
     from batchkit_tasks.cli.demo_packages import first_rows
     from batchkit_tasks.cli.screen import say
+    from batchkit_tasks.ground.amounts import dollars
     from batchkit_tasks.summary import in_words
 
     price = dollars(summary.cost_usd)

@@ -11,8 +11,8 @@ from batchkit_tasks.cli.terminal import with_bar
 from batchkit_tasks.credentials import AnthropicCredentials
 from batchkit_tasks.parameters import Job
 from batchkit_tasks.pipeline import run_to_end
-from batchkit_tasks.progress import ProgressBar
 from batchkit_tasks.summary import RunSummary
+from batchkit_tasks.waiting.progress import ProgressBar
 
 if TYPE_CHECKING:
     from rich.console import Console

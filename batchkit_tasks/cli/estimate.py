@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from batchkit_tasks.cli.options import Flag, JobOptions
 
 if TYPE_CHECKING:
-    from batchkit_tasks.estimating import Estimate
     from batchkit_tasks.keys import ApiKey
+    from batchkit_tasks.plans.estimating import Estimate
 
 
 def estimate(
@@ -42,7 +42,7 @@ def estimate(
 def show_estimate(source: str, options: JobOptions, *, json: bool) -> int:
     """Estimate a job and print it."""
     from batchkit_tasks.cli.screen import print_json
-    from batchkit_tasks.dry_run import estimate_job
+    from batchkit_tasks.steps.dry_runs import estimate_job
 
     job = options.job(source, dry_run=True)
     found = estimate_job(job, _credentials())
@@ -69,8 +69,8 @@ def print_price(found: Estimate) -> None:
     """Show rows, tokens and the batch price beside the standard price."""
     from rich.table import Table
 
-    from batchkit_tasks.amounts import dollars
     from batchkit_tasks.cli.screen import out, say
+    from batchkit_tasks.ground.amounts import dollars
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("", "expected", "ceiling"):

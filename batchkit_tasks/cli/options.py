@@ -135,8 +135,8 @@ class JobOptions:
         """
         from datetime import UTC, datetime
 
-        from batchkit_tasks.naming import resolve_output
         from batchkit_tasks.parameters import Job
+        from batchkit_tasks.plans.naming import resolve_output
 
         now = datetime.now(UTC)
         day, run = now.astimezone().date(), f"{now:%Y%m%d-%H%M%S}"

@@ -16,7 +16,7 @@ def find_runs(where: str) -> list[str]:
     Args:
         where: A run directory, an output table, or a folder with output tables.
     """
-    from batchkit_tasks import storage
+    from batchkit_tasks.ground import storage
 
     where = where.rstrip("/") or "/"
     if storage.exists(storage.join(where, "plan.json")):
@@ -59,7 +59,7 @@ def find_run(where: str) -> str:
 
 
 def _plans(folder: str, pattern: str) -> list[str]:
-    from batchkit_tasks import storage
+    from batchkit_tasks.ground import storage
 
     fs, path = storage.filesystem(folder)
     fs.invalidate_cache()

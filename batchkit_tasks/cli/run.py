@@ -97,7 +97,7 @@ def _with_progress(run_url: str, credentials: ApiKey, *, quiet: bool) -> RunSumm
     from batchkit_tasks.cli.screen import say, short, talk
     from batchkit_tasks.cli.terminal import InTerminal, with_bar
     from batchkit_tasks.pipeline import run_to_end
-    from batchkit_tasks.progress import ProgressBar
+    from batchkit_tasks.waiting.progress import ProgressBar
 
     if quiet:
         return run_to_end(run_url, credentials, InTerminal())

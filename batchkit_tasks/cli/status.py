@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from batchkit_tasks.cli.options import Flag
 
 if TYPE_CHECKING:
-    from batchkit_tasks.run_status import RunStatus
+    from batchkit_tasks.running.run_status import RunStatus
 
 
 def status(
@@ -40,7 +40,7 @@ def status(
     from batchkit_tasks.cli.screen import complain, print_json
     from batchkit_tasks.errors import BatchkitError, MissingKeyError
     from batchkit_tasks.keys import ApiKey
-    from batchkit_tasks.run_status import look_at_run
+    from batchkit_tasks.running.run_status import look_at_run
 
     where = str(Path(where).expanduser()) if where.startswith("~") else where
     runs = find_runs(where)
@@ -60,8 +60,8 @@ def status(
 
 
 def _print(runs: list[RunStatus], where: str) -> None:
-    from batchkit_tasks.amounts import dollars
     from batchkit_tasks.cli.screen import out, say, short
+    from batchkit_tasks.ground.amounts import dollars
 
     console = out()
     if not runs:

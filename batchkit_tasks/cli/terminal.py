@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from batchkit_tasks.cli.screen import say
 from batchkit_tasks.hosts import InProcess
-from batchkit_tasks.progress import ProgressBar
+from batchkit_tasks.waiting.progress import ProgressBar
 
 if TYPE_CHECKING:
     from rich.console import Console

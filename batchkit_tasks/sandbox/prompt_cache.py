@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from batchkit_tasks.caching import least_tokens
+from batchkit_tasks.prompts.caching import least_tokens
 from batchkit_tasks.sandbox.seeds import Seed
 
 TOO_EARLY: Final = 5

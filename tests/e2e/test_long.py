@@ -180,7 +180,7 @@ import json, resource, time
 from prefect.client.orchestration import get_client
 begun = time.monotonic()
 from batchkit_tasks.sweeping import Sweep
-from batchkit_tasks.tracking import Tracker
+from batchkit_tasks.flow_run.tracking import Tracker
 with get_client(sync_client=True) as client:
     started = time.monotonic()
     swept = Sweep(Tracker(client), lambda line: None).everything()

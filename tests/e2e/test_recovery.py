@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 from prefect.states import Paused, Scheduled
 
-from batchkit_tasks.suspension import KEY_PREFIX
+from batchkit_tasks.flow_run.suspension import KEY_PREFIX
 from tests.e2e.processes import processes_of_run, wait_for
 from tests.e2e.scenes import Scene
 from tests.e2e.stack import SWEEP, Stack

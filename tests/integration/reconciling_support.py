@@ -12,10 +12,10 @@ from msgspec.structs import replace
 from batchkit_tasks.api import Api
 from batchkit_tasks.engine import Run
 from batchkit_tasks.parameters import Job
-from batchkit_tasks.reconciling import NotYet
 from batchkit_tasks.records import ChunkRecord, Intended, Submitted
 from batchkit_tasks.sandbox.server import Sandbox
-from batchkit_tasks.sending import send_chunk
+from batchkit_tasks.steps.reconciling import NotYet
+from batchkit_tasks.steps.sending import send_chunk
 from tests.integration.running import job, positions_sent, read, run_job
 
 

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from batchkit_tasks import steps
-from batchkit_tasks.dry_run import lines
 from batchkit_tasks.sandbox.server import Sandbox
+from batchkit_tasks.steps.dry_runs import lines
 from tests.integration.money_support import billed
 from tests.integration.running import credentials, job, run_job
 

@@ -13,7 +13,7 @@ PROGRAM = """
 import pathlib, sys
 from prefect.logging import get_logger
 from prefect.logging.configuration import setup_logging
-from batchkit_tasks.orphans import outlive_the_worker
+from batchkit_tasks.flow_run.orphans import outlive_the_worker
 setup_logging()
 if sys.argv[1] == "outlives":
     outlive_the_worker()

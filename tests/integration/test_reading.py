@@ -10,7 +10,12 @@ import pytest
 
 from batchkit_tasks import steps
 from batchkit_tasks.engine import Run
-from batchkit_tasks.reading import borrowed_rows, give_back, read_chunk, window_rows
+from batchkit_tasks.plans.reading import (
+    borrowed_rows,
+    give_back,
+    read_chunk,
+    window_rows,
+)
 from batchkit_tasks.records import Chunk
 from tests.integration.running import job
 

@@ -15,12 +15,12 @@ from batchkit_tasks import steps
 from batchkit_tasks.api import Api
 from batchkit_tasks.engine import Run
 from batchkit_tasks.errors import ChunkUncertainError
-from batchkit_tasks.owner import current_owner, is_gone
 from batchkit_tasks.parameters import Job
-from batchkit_tasks.reconciling import NotYet, settle
 from batchkit_tasks.records import Intended, Submitted, Unsent
 from batchkit_tasks.sandbox.server import Sandbox
-from batchkit_tasks.sending import send_chunk
+from batchkit_tasks.steps.owner import current_owner, is_gone
+from batchkit_tasks.steps.reconciling import NotYet, settle
+from batchkit_tasks.steps.sending import send_chunk
 from tests.integration.impatience import impatient
 from tests.integration.reconciling_support import (
     finish,

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from msgspec.structs import replace
 
-from batchkit_tasks import settling, steps
+from batchkit_tasks import steps
 from batchkit_tasks.api import Api
 from batchkit_tasks.credentials import AnthropicCredentials
 from batchkit_tasks.engine import Run
@@ -24,10 +24,11 @@ from batchkit_tasks.errors import (
     RunStoppedError,
 )
 from batchkit_tasks.parameters import Job
-from batchkit_tasks.reconciling import NotYet
 from batchkit_tasks.records import Intended, Submitted, Unsent
+from batchkit_tasks.running import settling
 from batchkit_tasks.sandbox.server import Sandbox
-from batchkit_tasks.sending import Split, send_chunk
+from batchkit_tasks.steps.reconciling import NotYet
+from batchkit_tasks.steps.sending import Split, send_chunk
 from tests.integration.impatience import impatient
 from tests.integration.reconciling_support import provisional
 from tests.integration.running import (

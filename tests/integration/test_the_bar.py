@@ -17,7 +17,7 @@ import pytest
 from batchkit_tasks import steps
 from batchkit_tasks.errors import RunFailedError
 from batchkit_tasks.parameters import Job
-from batchkit_tasks.salvaging import salvage
+from batchkit_tasks.running.salvaging import salvage
 from batchkit_tasks.sandbox.server import Sandbox
 from tests.histories import process
 from tests.histories.process import Death

@@ -10,8 +10,8 @@ import jsonschema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchkit_tasks.answer_reading import TypedReader
-from batchkit_tasks.answers import AnswerFormat, answer_format
+from batchkit_tasks.answers.formats import AnswerFormat, answer_format
+from batchkit_tasks.answers.reading import TypedReader
 from batchkit_tasks.parameters import SchemaAnswer
 
 names = st.sampled_from(["a", "b", "c d", "ü", "f0", "type"])

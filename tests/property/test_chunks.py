@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchkit_tasks.chunks import cut_rows
+from batchkit_tasks.prompts.requests import BODY_OVERHEAD, body_bytes
 from batchkit_tasks.records import Chunk
-from batchkit_tasks.requests import BODY_OVERHEAD, body_bytes
 
 
 @st.composite

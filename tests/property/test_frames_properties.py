@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchkit_tasks.frames import from_arrow, to_arrow
-from batchkit_tasks.output import write_table
-from batchkit_tasks.parts import Parts
+from batchkit_tasks.output.frames import from_arrow, to_arrow
+from batchkit_tasks.output.table import write_table
+from batchkit_tasks.parts.joined import Parts
 from batchkit_tasks.records import SourceFile
-from batchkit_tasks.rows import Rows
+from batchkit_tasks.tables.rows import Rows
 from tests.made_tables import TEXT, chunk, part, planned
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)

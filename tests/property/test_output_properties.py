@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchkit_tasks.errors import RowsLostError
-from batchkit_tasks.output import write_table
-from batchkit_tasks.parts import Absent, Part, Parts
+from batchkit_tasks.output.table import write_table
+from batchkit_tasks.parts.joined import Absent, Part, Parts
 from batchkit_tasks.records import Chunk
 from tests.made_tables import TEXT, chunk, numbered, part, planned, positions_of
 

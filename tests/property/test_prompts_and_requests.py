@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from batchkit_tasks.errors import PromptError
 from batchkit_tasks.prompts import Placeholder, Template
-from batchkit_tasks.requests import (
+from batchkit_tasks.prompts.requests import (
     BODY_START,
     BODY_STOP,
     RequestBuilder,

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchkit_tasks.parameters import ColumnsAnswer, OutputColumn, TextAnswer
-from batchkit_tasks.result_lines import decode_leniently, decode_typed
 from batchkit_tasks.results import Collected
+from batchkit_tasks.results.lines import decode_leniently, decode_typed
 from tests.made_results import NONCE, USAGE, collect, errored, line, message, succeeded
 
 POSITIONS = [0, 3, 4, 10]

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchkit_tasks.answers import answer_format
+from batchkit_tasks.answers.formats import answer_format
 from batchkit_tasks.parameters import ColumnsAnswer, OutputColumn, TextAnswer
 from batchkit_tasks.pricing import Prices
 from batchkit_tasks.results import Collected, ResultReader

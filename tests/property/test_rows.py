@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchkit_tasks import rows as rows_module
-from batchkit_tasks.sources import Rows, open_source
+from batchkit_tasks.tables import rows as rows_module
+from batchkit_tasks.tables.sources import Rows, open_source
 
 LAYOUTS = st.lists(
     st.tuples(st.integers(0, 40), st.integers(1, 15)), min_size=1, max_size=5

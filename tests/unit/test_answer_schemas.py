@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from batchkit_tasks.answers import answer_format
+from batchkit_tasks.answers.formats import answer_format
+from batchkit_tasks.answers.json_schemas import parts
 from batchkit_tasks.errors import AnswerError
-from batchkit_tasks.json_schemas import parts
 from batchkit_tasks.parameters import (
     SchemaAnswer,
 )

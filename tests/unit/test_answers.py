@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from pydantic import BaseModel, Field
 
-from batchkit_tasks.answers import answer_format, as_answer, output_columns
+from batchkit_tasks.answers.formats import answer_format, as_answer, output_columns
 from batchkit_tasks.errors import AnswerError, ColumnClashError
 from batchkit_tasks.parameters import (
     ColumnsAnswer,

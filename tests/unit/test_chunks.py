@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from batchkit_tasks.chunks import cut_rows, merge_positions
-from batchkit_tasks.requests import BODY_OVERHEAD
+from batchkit_tasks.prompts.requests import BODY_OVERHEAD
 
 
 def counts(rows: int, **limits: int) -> list[int]:

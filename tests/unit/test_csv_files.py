@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from batchkit_tasks import csv_files
 from batchkit_tasks.errors import SourceError
-from batchkit_tasks.sources import Rows, open_source, stage
+from batchkit_tasks.tables import csv_files
+from batchkit_tasks.tables.sources import Rows, open_source, stage
 
 
 def read(tmp_path: Path, data: str | bytes, name: str = "a.csv") -> pa.Table:

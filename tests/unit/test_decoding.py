@@ -8,7 +8,7 @@ import sys
 PROGRAM = """
 import sys, threading
 sys.setswitchinterval(1e-6)
-from batchkit_tasks.decoding import decode
+from batchkit_tasks.ground.decoding import decode
 from batchkit_tasks.batches import BatchPage
 from batchkit_tasks.records import ChunkRecord, Round
 import msgspec

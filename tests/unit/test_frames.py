@@ -14,8 +14,8 @@ import pytest
 from polars.testing import assert_frame_equal as assert_polars_equal
 
 from batchkit_tasks.errors import InputError
-from batchkit_tasks.frames import from_arrow, to_arrow
-from batchkit_tasks.output import FAILED_ROWS_KEY
+from batchkit_tasks.output.frames import from_arrow, to_arrow
+from batchkit_tasks.output.table import FAILED_ROWS_KEY
 
 ANSWERS = {
     "response": ["yes", None, "no"],

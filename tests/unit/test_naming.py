@@ -8,7 +8,7 @@ import pytest
 from prefect.utilities.names import generate_slug
 
 from batchkit_tasks.errors import ParameterError
-from batchkit_tasks.naming import is_automatic, resolve_output, run_name
+from batchkit_tasks.plans.naming import is_automatic, resolve_output, run_name
 
 
 def test_names_made_up_by_prefect_are_automatic() -> None:

@@ -1,4 +1,4 @@
-"""Every outcome of a create, as `outcomes` classifies it: the whole table."""
+"""Every outcome of a create, as `api.outcomes` classifies it: the whole table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from batchkit_tasks.outcomes import (
+from batchkit_tasks.api.outcomes import (
     Busy,
     NotSent,
     Refused,

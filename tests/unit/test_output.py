@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from batchkit_tasks.answers import answer_format
-from batchkit_tasks.output import write_table
+from batchkit_tasks.answers.formats import answer_format
+from batchkit_tasks.output.table import write_table
 from batchkit_tasks.parameters import ColumnsAnswer, OutputColumn
-from batchkit_tasks.parts import MAX_OPEN_PARTS, Part, Parts
+from batchkit_tasks.parts.joined import MAX_OPEN_PARTS, Part, Parts
 from tests.made_tables import (
     NONCE,
     TEXT,

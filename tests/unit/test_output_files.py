@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from batchkit_tasks.output import failed_rows_url, own_columns, write_table
-from batchkit_tasks.parts import Part, Parts
+from batchkit_tasks.output.table import failed_rows_url, own_columns, write_table
+from batchkit_tasks.parts.joined import Part, Parts
 from tests.made_tables import (
     NONCE,
     TEXT,

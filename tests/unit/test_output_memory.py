@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from batchkit_tasks.arrow_compute import pc
-from batchkit_tasks.output import write_table
-from batchkit_tasks.parts import MAX_OPEN_PARTS, Part, Parts
+from batchkit_tasks.ground.arrow_compute import pc
+from batchkit_tasks.output.table import write_table
+from batchkit_tasks.parts.joined import MAX_OPEN_PARTS, Part, Parts
 from batchkit_tasks.records import SourceFile
 from batchkit_tasks.results import part_schema
-from batchkit_tasks.rows import Rows
+from batchkit_tasks.tables.rows import Rows
 from tests.made_tables import NONCE, TEXT, chunk
 
 ROWS = 200_000

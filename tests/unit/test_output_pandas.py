@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from batchkit_tasks.answers import AnswerFormat, answer_format
-from batchkit_tasks.output import write_table
+from batchkit_tasks.answers.formats import AnswerFormat, answer_format
+from batchkit_tasks.output.table import write_table
 from batchkit_tasks.parameters import ColumnsAnswer, OutputColumn
-from batchkit_tasks.parts import Parts
+from batchkit_tasks.parts.joined import Parts
 from batchkit_tasks.records import SourceFile
-from batchkit_tasks.sources import Rows
+from batchkit_tasks.tables.sources import Rows
 from tests.made_tables import TEXT, chunk, part, planned
 
 NEW = ["response", "_status", "_error", "_meta"]

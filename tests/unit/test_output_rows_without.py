@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from batchkit_tasks.errors import RecordUnreadableError, RowsLostError
-from batchkit_tasks.parts import Absent
+from batchkit_tasks.parts.joined import Absent
 from tests.made_tables import (
     chunk,
     column,

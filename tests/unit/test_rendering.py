@@ -1,4 +1,4 @@
-"""Which text a value becomes: one case per line of the table in `rendering`."""
+"""Which text a value becomes: one case per line of the table in `prompts.rendering`."""
 
 import datetime as dt
 import pickle
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from batchkit_tasks.errors import ColumnTypeError
-from batchkit_tasks.rendering import check_renderable, render_column
+from batchkit_tasks.prompts.rendering import check_renderable, render_column
 
 NOON = dt.datetime(2026, 7, 1, 12, 0, 0)
 DAY_NS = 86_400_000_000_000

@@ -15,11 +15,11 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from batchkit_tasks.amounts import dollars
 from batchkit_tasks.batches import MessageBatch
+from batchkit_tasks.ground.amounts import dollars
 from batchkit_tasks.report import card, report
-from batchkit_tasks.report_pictures import draw
-from batchkit_tasks.report_text import (
+from batchkit_tasks.report.pictures import draw
+from batchkit_tasks.report.text import (
     bar,
     code,
     duration,
@@ -27,7 +27,7 @@ from batchkit_tasks.report_text import (
     percent,
     quote,
 )
-from batchkit_tasks.report_values import (
+from batchkit_tasks.report.values import (
     BatchLine,
     FailedKind,
     FailedRow,
@@ -300,7 +300,7 @@ def test_a_run_that_only_waits_writes_its_report_without_arrow(tmp_path: Path) -
 import sys, msgspec
 from datetime import UTC, datetime
 from pathlib import Path
-from batchkit_tasks.report_artifact import ReportFacts, report, with_look
+from batchkit_tasks.report.artifact import ReportFacts, report, with_look
 facts = msgspec.json.decode(Path({str(kept)!r}).read_bytes(), type=ReportFacts)
 now = datetime(2026, 11, 22, 9, tzinfo=UTC)
 text = report(with_look(facts, {{}}, now=now, next_look_at=now))

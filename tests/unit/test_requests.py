@@ -15,7 +15,7 @@ from batchkit_tasks.errors import (
     UnknownColumnError,
 )
 from batchkit_tasks.limits import CUSTOM_ID, RESERVED_PARAMS
-from batchkit_tasks.requests import (
+from batchkit_tasks.prompts.requests import (
     BODY_START,
     BODY_STOP,
     RequestBuilder,

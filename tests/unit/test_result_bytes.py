@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from batchkit_tasks.result_lines import read_lines
+from batchkit_tasks.results.lines import read_lines
 from tests.made_results import (
     NONCE,
     collect,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from batchkit_tasks.answers import answer_format, as_answer
+from batchkit_tasks.answers.formats import answer_format, as_answer
 from batchkit_tasks.parameters import ColumnsAnswer, OutputColumn, TextAnswer
 from batchkit_tasks.results import (
     PART_SCHEMA,

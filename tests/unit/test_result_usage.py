@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from batchkit_tasks.pricing import Prices
-from batchkit_tasks.rates import Usage
+from batchkit_tasks.pricing.rates import Usage
 from tests.made_results import (
     MODEL,
     USAGE,

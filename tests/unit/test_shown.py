@@ -6,9 +6,9 @@ import io
 
 from rich.console import Console
 
-from batchkit_tasks.progress import ProgressBar
 from batchkit_tasks.records import Chunk, Round
 from batchkit_tasks.summary import RunSummary
+from batchkit_tasks.waiting.progress import ProgressBar
 
 
 def test_a_notebook_shows_a_summary_as_a_table_of_what_matters() -> None:

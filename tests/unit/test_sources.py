@@ -13,7 +13,7 @@ import pytest
 
 from batchkit_tasks.errors import SourceChangedError, SourceError
 from batchkit_tasks.records import Source
-from batchkit_tasks.sources import Rows, check_unchanged, open_source, stage
+from batchkit_tasks.tables.sources import Rows, check_unchanged, open_source, stage
 
 
 def write_parquet(path: Path | str, start: int = 0, rows: int = 3, **more: Any) -> str:

@@ -13,7 +13,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from batchkit_tasks import storage
+from batchkit_tasks.ground import storage
 
 
 class WordyStore(MemoryFileSystem):

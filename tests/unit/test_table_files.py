@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from batchkit_tasks.table_files import moved_into_place
-from batchkit_tasks.table_writer import TableWriter
+from batchkit_tasks.ground.table_files import moved_into_place
+from batchkit_tasks.ground.table_writer import TableWriter
 
 SCHEMA = pa.schema([("n", pa.int64())], metadata={b"kept": b"yes"})
 
@@ -178,7 +178,7 @@ def test_a_killed_process_leaves_the_old_table_whole(tmp_path: Path):
     code = f"""
         import os, signal, sys
         import pyarrow as pa
-        from batchkit_tasks.table_writer import TableWriter
+        from batchkit_tasks.ground.table_writer import TableWriter
         schema = pa.schema([("n", pa.int64())])
         with TableWriter({str(path)!r}, schema, rows_per_group=1) as writer:
             writer.append(pa.table([[9]], schema=schema))

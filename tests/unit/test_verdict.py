@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from batchkit_tasks.errors import RunFailedError
+from batchkit_tasks.running.verdict import judge
 from batchkit_tasks.summary import RunSummary
-from batchkit_tasks.verdict import judge
 
 
 def summary(by_status: dict[str, int], **more: Any) -> RunSummary:

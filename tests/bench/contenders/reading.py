@@ -9,7 +9,7 @@ from tests.bench.measuring import Meter, Work
 def run(work: Work, meter: Meter) -> None:
     """Plan all rows, then read those of the first message batch once more."""
     from batchkit_tasks.engine import Run
-    from batchkit_tasks.reading import read_chunk
+    from batchkit_tasks.plans.reading import read_chunk
     from batchkit_tasks.run_dir import positions
 
     run = Run(planned(work))

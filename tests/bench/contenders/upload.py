@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from batchkit_tasks import steps
-from batchkit_tasks.memory import release_unused
+from batchkit_tasks.ground.memory import release_unused
 from tests.bench.contenders.ours import job, key
 from tests.bench.measuring import Meter, Work, memory_mb
 
