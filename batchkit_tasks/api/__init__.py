@@ -5,6 +5,9 @@ waiting belongs to our own code, where it can be seen and canceled. Answers are 
 by ourselves (see `batches`), results are read as raw bytes in large pieces: the SDK's
 line decoder is quadratic in the length of a line, and makes unknown results look
 succeeded.
+
+Here too: the body of a create, the pages of the list, results as bytes, what errors
+mean.
 """
 
 from __future__ import annotations

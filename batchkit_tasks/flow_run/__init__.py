@@ -3,6 +3,9 @@
 A deployed run lives in many processes, one after the other. Labels of the flow run
 tell each of them, and the sweep, where the run directory is; a tag marks the flow run
 as ours, so that it can be found and watched by an automation.
+
+Here too: how it gives its process back, how it asks a person, its events, and how the
+flow runs of all runs are found.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@
 
 One batch at a time, in this process, without a table and without a run directory. What
 it shares with the rest: a create is sent once and judged, never repeated blindly.
+
+Here too: the reading and checking of its requests, and of its results.
 """
 
 from __future__ import annotations

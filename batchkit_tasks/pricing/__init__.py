@@ -1,6 +1,8 @@
 """What a message batch costs, in USD: exactly, or `None`. Unknown is never 0.
 
 A price given by the user wins, then genai-prices, then a short table of our own.
+
+Here too: counts of tokens, and whether a budget allows what is about to be sent.
 """
 
 from __future__ import annotations

@@ -3,6 +3,9 @@
 Laws: what stands between the braces is a column's name, letter by letter (blanks, dots,
 brackets and colons included); `{{` and `}}` are braces; a value is never read as a
 template. `rendering` says which text a value becomes.
+
+Here too: from a prompt and a row to the bytes of a request (`requests`), with a cached
+beginning or without.
 """
 
 from __future__ import annotations

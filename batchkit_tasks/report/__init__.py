@@ -2,6 +2,9 @@
 
 One report per run, from the first batch to the last row: what it waits for while it
 waits, and what it came to when it is over. The most important stands first.
+
+Here too: its sections, the facts that it is made of (`facts` reads them, `values` says
+what they are), and the artifact that shows it (`artifact`).
 """
 
 from __future__ import annotations

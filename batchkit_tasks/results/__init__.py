@@ -3,6 +3,8 @@
 Lines come in any order, twice, torn, or from another batch. A row is accepted only
 with our nonce and a position that we sent, once; every position has exactly one row in
 the part, and what is odd is counted. Nothing here decides what is sent again.
+
+Here too: lines out of bytes, the judging of each, and the columns of a part.
 """
 
 from __future__ import annotations

@@ -31,7 +31,8 @@ one of three, told apart by `state`:
      "created_at": "…Z", "expires_at": "…Z", "proof": "answer"}
     {"state": "unsent", "format": 1, "intent": {…}, "why": "429 …", "at": "…Z"}
 
-The Parquet files have the columns of `results.PART_SCHEMA` and `planning.ROWS_SCHEMA`.
+The Parquet files have the columns of `results.PART_SCHEMA` and of
+`plans.weighing.ROWS_SCHEMA`.
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 Every step begins by asking the run directory whether its work is done, so calling it
 again, from any process and at any time, is safe.
+
+Here too: what the steps do. That a batch is bought once is the work of `sending` and
+`reconciling`.
 """
 
 from __future__ import annotations

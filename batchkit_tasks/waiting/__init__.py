@@ -1,4 +1,7 @@
-"""When to look at message batches again."""
+"""When to look at message batches again.
+
+Here too: the looks themselves (`polling`, `looking`), and the bar that shows them.
+"""
 
 from __future__ import annotations
 
