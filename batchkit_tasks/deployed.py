@@ -95,6 +95,7 @@ def _dry_run(
     from batchkit_tasks.steps.dry_runs import lines
 
     summary = tasks.dry_run(job, credentials)
+    host.flow_run.rename(run_name(job.source, summary.rows, job.model, dry_run=True))
     for line in lines(summary):
         host.log(line)
     if host.report is not None:
@@ -212,9 +213,9 @@ class FlowHost:
             "This run has no deployment of its own, so it waits in its process; a "
             "deployed run gives its process back."
             if self.holds_process
-            else "Nothing need be done: this run gives its process back while Anthropic "
-            "works (usually under an hour, at most 24) and wakes by itself. Progress and "
-            "result: the report under Artifacts."
+            else "While Anthropic works (usually under an hour, at most 24), this run "
+            "gives its process back, and it wakes by itself. Progress and result: the "
+            "report under Artifacts."
         )
 
     def looked(self, look: Look) -> None:

@@ -61,7 +61,7 @@ class UnknownColumnError(InputError):
         guess = f" Did you mean {{{near[0]}}}?" if near else ""
         return (
             f"The {self.where} uses {{{self.column}}}, but the table has no such "
-            f"column.{guess} Its columns: {', '.join(self.columns)}. Nothing was sent."
+            f"column.{guess} There are: {', '.join(self.columns)}. Nothing was sent."
         )
 
 
@@ -89,8 +89,8 @@ class ColumnClashError(InputError):
     def __str__(self) -> str:
         names = ", ".join(self.clashes)
         return (
-            f"The table already has the column(s) {names}, which the answers would "
-            f"overwrite. {self.advice} Nothing was sent."
+            f"The table already has columns of these names: {names}. The answers would "
+            f"overwrite them. {self.advice} Nothing was sent."
         )
 
 
@@ -201,8 +201,9 @@ class NotSentError(BatchkitError):
 
     def __str__(self) -> str:
         return (
-            f"The API did not take the batch for {self.seconds:,.0f} seconds "
-            f"({self.why}). Nothing was created and nothing is billed; try again later."
+            f"The API did not take the batch, though it was tried for "
+            f"{self.seconds:,.0f} seconds ({self.why}). Nothing was created and nothing is "
+            "billed; try again later."
         )
 
 
@@ -258,9 +259,9 @@ class RunStoppedError(BatchkitError):
 
     def __str__(self) -> str:
         return (
-            f"The flow run {self.by} was canceled or is dead, so nothing more is sent "
-            f"for {self.run}. What had finished is kept there; starting the run again "
-            "goes on with what is left."
+            f"The flow run {self.by} was canceled, or failed and was not retried in time, "
+            f"so nothing more is sent for {self.run}. What had finished is kept there; "
+            "starting the run again goes on with what is left."
         )
 
 
@@ -373,7 +374,8 @@ class ResultsGoneError(BatchkitError):
     def __str__(self) -> str:
         return (
             f"The results of {self.batch_id} are gone: {self.why}. They were billed and "
-            "cannot be had again from the API; waiting does not help."
+            "cannot be had again from the API. To have answers, send the requests once "
+            "more; that is billed again."
         )
 
 
@@ -444,11 +446,13 @@ class RowsLostError(BatchkitError):
 
     def __str__(self) -> str:
         numbers = ", ".join(f"{position:,}" for position in self.first)
+        which = f" (numbers {numbers}, …)" if numbers else ""
         return (
-            f"{self.rows:,} rows (numbers {numbers}, …) have neither an answer nor a "
-            f"reason for having none. This is a fault of batchkit; {self.output} was not "
+            f"{self.rows:,} rows{which} have neither an answer nor a reason for having "
+            f"none. This is a fault of batchkit, not of yours: {self.output} was not "
             "written, as it would be short, and an older version of it is untouched. "
-            "What came back is whole in the run directory; nothing is sent again."
+            "What came back is whole in the run directory, and nothing is sent again. "
+            "Keep that folder and report the fault."
         )
 
 
@@ -462,9 +466,9 @@ class GaveUpWaitingError(BatchkitError):
     def __str__(self) -> str:
         return (
             f"{', '.join(self.batch_ids)} had not ended {self.hours:g} hours after "
-            f"being created. Their rows are marked missing in {self.output}; the batches "
-            "were not canceled and may still be billed. Start the run again: it looks at "
-            "them again and sends nothing twice."
+            f"being created. Rows without an answer are marked missing in {self.output}; "
+            "nothing was canceled, and what still ends is billed. Start the run again: "
+            "it collects what has ended by then and sends nothing twice."
         )
 
 
@@ -483,6 +487,7 @@ class RunFailedError(BatchkitError):
         return (
             f"{self.failed:,} of {self.sent:,} rows sent did not succeed ({share:.1f} %; "
             f"the limit is {self.limit_percent:g} %): {self.kinds}. Every row is in "
-            f"{self.output}, and the failed ones beside it; feed those in again, or "
-            "raise fail_above_percent."
+            f"{self.output}, and the failed ones also in the .failed.parquet beside it: "
+            "start the run again to send only these, feed that file into a run of its own, "
+            "or raise fail_above_percent."
         )

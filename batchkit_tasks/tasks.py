@@ -11,12 +11,16 @@ batches needs neither Arrow nor pandas.
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
 from prefect.runtime import task_run
 
+from batchkit_tasks.errors import BatchkitError
 from batchkit_tasks.flow_run import events
 from batchkit_tasks.run_dir import RunDir
 
@@ -30,6 +34,16 @@ if TYPE_CHECKING:
     from batchkit_tasks.waiting.polling import Look
 
 _OURS: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
+
+
+@contextmanager
+def _said_plainly() -> Generator[None]:
+    """Log what is wrong in one line, before Prefect does with three tracebacks."""
+    try:
+        yield
+    except BatchkitError as error:
+        get_run_logger().error(str(error))
+        raise
 
 
 def _file_name(url: str) -> str:
@@ -69,7 +83,8 @@ def stage_input(job: Job, *, flow_run_id: str | None = None) -> str:
     """
     from batchkit_tasks import steps
 
-    return steps.stage_input(job, flow_run_id=flow_run_id)
+    with _said_plainly():
+        return steps.stage_input(job, flow_run_id=flow_run_id)
 
 
 @task(task_run_name="cut into batches", **_OURS)
@@ -99,7 +114,8 @@ def estimate_cost(run: str, credentials: AnthropicCredentials) -> Estimate:
     """
     from batchkit_tasks import steps
 
-    return steps.estimate_cost(run, credentials)
+    with _said_plainly():
+        return steps.estimate_cost(run, credentials)
 
 
 @task(task_run_name=_named("dry run of"), **_OURS)
@@ -112,7 +128,8 @@ def dry_run(job: Job, credentials: AnthropicCredentials) -> RunSummary:
     """
     from batchkit_tasks import steps
 
-    return steps.dry_run(job, credentials)
+    with _said_plainly():
+        return steps.dry_run(job, credentials)
 
 
 @task(task_run_name="look for rows to send again", **_OURS)

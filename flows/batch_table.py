@@ -104,12 +104,11 @@ def batch_table(
     Batches API. Most batches end within an hour, all within 24; a deployed run does not
     hold a worker meanwhile and wakes by itself.
 
-    | what | |
-    |---|---|
-    | price | half of the list price of every token |
-    | time | usually under an hour, at most 24 |
-    | workers | none while it waits |
-    | result | one Parquet: every row once, with its answer or the reason why not |
+    - **Price**: half of the list price of every token
+    - **Time**: usually under an hour, at most 24
+    - **Workers**: none while it waits
+    - **Result**: one Parquet: every row once, with its answer or the reason why not
+    - **While it runs**: one report under *Artifacts*; *Resume* (⋮ menu) when you are asked
     """
     return run_as_flow(
         source=source,

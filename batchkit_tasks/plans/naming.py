@@ -42,14 +42,25 @@ def source_stem(source: str) -> str:
     return re.sub(r"[^\w.-]+", "-", stem).strip("-") or "table"
 
 
-def run_name(source: str, rows: int, model: str) -> str:
+def run_name(source: str, rows: int, model: str, *, dry_run: bool = False) -> str:
     """The name of a flow run, such as `reviews.parquet: 24,310 rows, haiku-5-5`."""
     name = source.rstrip("/").rpartition("/")[2]
-    return f"{name}: {rows:,} rows, {model.removeprefix('claude-')}"
+    tried = "dry run, " if dry_run else ""
+    return f"{name}: {tried}{rows:,} rows, {model.removeprefix('claude-')}"
 
 
-FROM_A_PAGE: Final = re.compile(r"^([A-Z][a-z]+(-[A-Za-z]+)+|[a-z]+\d+(-[a-z]+)+)$")
-"""Names that Prefect's two interfaces make up: `Intelligent-Gnat`, `tau3-gauss-expanse`."""
+GREEK: Final = (
+    "chi|epsilon|eta|iota|kappa|mu|nu|omicron|psi|rho|tau|theta|upsilon|xi|zeta"
+)
+"""Letters that the older interface begins a name with. A ninth of its names have no
+number; after alpha, beta, delta and their like these are kept, as a person may have
+chosen them: `beta-test`."""
+
+FROM_A_PAGE: Final = re.compile(
+    rf"^([A-Z][a-z]+(-[A-Za-z]+)+|([a-z]+\d+|{GREEK})(-[a-z]+)+)$"
+)
+"""Names that Prefect's two interfaces make up: `Intelligent-Gnat`, and
+`tau3-gauss-expanse` or `eta-sirith`."""
 
 
 def is_automatic(name: str) -> bool:

@@ -93,9 +93,7 @@ def _spent(facts: ReportFacts) -> str:
 
 
 def _share(facts: ReportFacts) -> str:
-    if facts.stage == "completed":
-        return "Completed"
-    if facts.is_over:
+    if facts.is_over or facts.stage == "asking":
         return HEADLINES[facts.stage]
     return percent(facts.back / facts.sendable) if facts.sendable else "0 %"
 

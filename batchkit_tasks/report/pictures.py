@@ -91,8 +91,9 @@ def _timeline(lines: list[BatchLine], now: datetime) -> str:
     if len(lines) > BARS / 2:
         axes.set_yticks([0, len(lines) - 1], ["1", f"{len(lines):,}"])
     axes.invert_yaxis()
-    pale = " (pale: still runs)" if any(_runs(line) for line in lines) else ""
-    axes.set_xlabel(f"{unit} since the first was sent{pale}", color=GREY)
+    runs = any(_runs(line) for line in lines)
+    faint = f" (faint: had not ended at {now:%H:%M} UTC)" if runs else ""
+    axes.set_xlabel(f"{unit} since the first was sent{faint}", color=GREY)
     axes.set_ylabel("batch", color=GREY)
     return _data_uri(figure)
 

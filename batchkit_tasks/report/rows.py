@@ -59,7 +59,7 @@ def _examples(facts: ReportFacts) -> list[str]:
             f"{row.position:,}",
             *([quoted(row.row_id, 60)] if named else []),
             code(kind.kind),
-            quoted(row.message),
+            quoted(row.message.removeprefix(f"{kind.kind}: ")),
         ]
         for kind in facts.kinds
         for row in kind.examples

@@ -174,6 +174,8 @@ class RoundWork:
             self._wait_to_send()
             return
         hold = self.host.holds_process or self._busy()
+        if not hold and self._futures():
+            return  # ended just now: is taken in before the process is given back
         look: Look = self.host.steps.poll_batches(
             self.run.url,
             self.credentials,

@@ -34,6 +34,8 @@ class Decided:
     log: list[str]
     report: str = ""
     """Of a dry run."""
+    name: str = ""
+    """Of the flow run."""
 
 
 def above_budget(stack: Stack, name: str, **more: Any) -> tuple[Scene, UUID]:
@@ -65,6 +67,7 @@ def decided(stack: Stack, scene: Scene, run: UUID, asked: str, form: str) -> Dec
         state=state.name or "",
         message=state.message or "",
         log=stack.log_lines(run),
+        name=stack.run(run).name,
     )
 
 
@@ -232,6 +235,7 @@ def test_a_dry_run_shows_prompts_and_price_and_sends_nothing(told: Decided) -> N
     assert told.scene.sandbox.batches() == []
     assert not list(told.scene.output.parent.glob("_batchkit/tried-out.parquet"))
     assert told.message.startswith("dry run: 9 requests would be sent")
+    assert told.name == "tried-out.parquet: dry run, 9 rows, haiku-5-5"
 
 
 @pytest.mark.story(of=tried_out)

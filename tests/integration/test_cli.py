@@ -263,7 +263,10 @@ def test_too_many_failed_rows_fail_the_run_after_writing(shell: Shell) -> None:
         (("nowhere.csv", "--prompt", "{text}"), "there is no such file"),
         (("reviews.csv",), "give the prompt as --prompt"),
         (("reviews.csv", "--prompt", "{text"), "The prompt cannot be used"),
-        (("reviews.csv", *PROMPT, "--column", "id"), "already has the column(s) id"),
+        (
+            ("reviews.csv", *PROMPT, "--column", "id"),
+            "already has columns of these names: id",
+        ),
         (("reviews.csv", *PROMPT, "--columns", "mood:colour"), "'colour' is no type"),
         (("reviews.csv", *PROMPT, "--column", "a", "--columns", "b"), "take one of"),
         (("reviews.csv", *PROMPT, "--schema", "no.json"), "no.json cannot be read"),

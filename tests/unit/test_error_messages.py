@@ -62,7 +62,7 @@ LEFT_BEHIND = re.compile(
 TO_DO = re.compile(
     r"\b(set|start|choose|check|raise|restore|read|buy|mend|pass|put|feed|rename|write|"
     r"try|submit|use|save|give|make|wait|waiting|resume|decode|look|remove|change|"
-    r"reading|again|did you mean|its columns|must be|does not help)\b",
+    r"reading|send|again|did you mean|there are:|must be|report)\b",
     re.IGNORECASE,
 )
 """Clauses that say what to do, or that there is nothing to do."""

@@ -17,6 +17,7 @@ def test_names_made_up_by_prefect_are_automatic() -> None:
         "Intelligent-Gnat",
         "Blue-Death-Feigning-Beetle",
         "tau3-gauss-expanse",
+        "eta-sirith",
     ]
 
     assert all(map(is_automatic, [*from_server, *from_pages]))
@@ -24,7 +25,7 @@ def test_names_made_up_by_prefect_are_automatic() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["reviews-daily", "Reviews of November", "run 7", "my-first-run", "nightly"],
+    ["reviews-daily", "Reviews of November", "run 7", "my-first-run", "nightly", "beta-test"],
 )
 def test_names_that_a_person_typed_are_kept(name: str) -> None:
     assert not is_automatic(name)
@@ -34,6 +35,12 @@ def test_a_run_is_named_after_its_table_and_model() -> None:
     name = run_name("s3://shop/reviews.parquet", 24310, "claude-haiku-5-5")
 
     assert name == "reviews.parquet: 24,310 rows, haiku-5-5"
+
+
+def test_a_dry_run_is_named_as_one() -> None:
+    name = run_name("reviews.parquet", 30, "claude-haiku-5-5", dry_run=True)
+
+    assert name == "reviews.parquet: dry run, 30 rows, haiku-5-5"
 
 
 def test_an_output_takes_the_name_of_its_source_and_the_day() -> None:

@@ -185,6 +185,7 @@ def test_the_card_begins_with_the_most_important() -> None:
     assert card(facts()) == (
         "**66 %** · 100 of 150 rows back · 3 failed · $1.92 spent of $10.00"
     )
+    assert card(facts(stage="asking")).startswith("**Waiting for you** · 100 of 150")
 
 
 def test_a_look_moves_states_and_moments_and_nothing_else() -> None:
