@@ -129,7 +129,7 @@ def output_columns(
 def _columns_schema(columns: Sequence[OutputColumn]) -> dict[str, Any]:
     names = [column.name for column in columns]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise AnswerError(f"the column(s) {', '.join(twice)} are named twice.")
+        raise AnswerError(f"these columns are named twice: {', '.join(twice)}.")
     return {
         "type": "object",
         "properties": {column.name: _column_schema(column) for column in columns},

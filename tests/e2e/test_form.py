@@ -198,7 +198,8 @@ def _fill_v1(page: Page, scene: Scene) -> None:
         "Output table (Optional)": scene.output,
     }
     # What the page proposes is one of its own names, but not always a known one.
-    page.get_by_label("Run Name").fill("tau3-gauss-expanse")
+    name = page.locator("label").get_by_text("Run Name", exact=True)
+    name.locator("xpath=following::input[1]").fill("tau3-gauss-expanse")
     for label, value in values.items():
         found = page.locator("label").get_by_text(label, exact=True)
         found.locator("xpath=following::textarea[1]").fill(str(value))

@@ -215,7 +215,7 @@ def test_the_output_has_the_table_then_the_answer_then_the_bookkeeping():
     [(["response"], "response"), (["a", "_status"], "_status"), (["_meta"], "_meta")],
 )
 def test_a_name_that_the_table_has_is_refused(columns: list[str], clash: str):
-    with pytest.raises(ColumnClashError, match=f"{clash}, which the answers would"):
+    with pytest.raises(ColumnClashError, match=f"names: {clash}\\. The answers would"):
         output_columns(columns, TextAnswer())
 
 

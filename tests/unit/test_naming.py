@@ -25,7 +25,14 @@ def test_names_made_up_by_prefect_are_automatic() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["reviews-daily", "Reviews of November", "run 7", "my-first-run", "nightly", "beta-test"],
+    [
+        "reviews-daily",
+        "Reviews of November",
+        "run 7",
+        "my-first-run",
+        "nightly",
+        "beta-test",
+    ],
 )
 def test_names_that_a_person_typed_are_kept(name: str) -> None:
     assert not is_automatic(name)
