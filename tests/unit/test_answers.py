@@ -136,7 +136,7 @@ def test_no_answers_are_columns_without_rows():
 @pytest.mark.parametrize(
     ("columns", "told"),
     [
-        ([OutputColumn(name="a"), OutputColumn(name="a")], "a are named twice"),
+        ([OutputColumn(name="a"), OutputColumn(name="a")], "named twice: a"),
         ([OutputColumn(name="a", choices=["x", "x"])], "a choice is named twice"),
         ([OutputColumn(name="a", choices=["x", ""])], "a choice is empty"),
         ([OutputColumn(name="a", type="integer", choices=["x"])], "'x' is no integer"),
