@@ -205,10 +205,12 @@ class FlowHost:
         """Say once what is sent, and how this run will wait."""
         if self.report is not None:
             self.report.planned()
+        self._name(
+            rows
+        )  # again after a crash: nothing happens to a name that was given
         if not self.is_first_process:
             return
         self.is_first_process = False
-        self._name(rows)
         self.log(
             "This run has no deployment of its own, so it waits in its process; a "
             "deployed run gives its process back."

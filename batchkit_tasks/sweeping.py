@@ -103,7 +103,7 @@ class Sweep:
             self._guarded(run, lambda run=run: self._pick_up(run, now))
         for run in over:
             self._guarded(run, lambda run=run: self._restart(run, now))
-        self._clean_up([run for run in over if self._is_dead(run, now)])
+        self._clean_up([r for r in over if r.run and self._is_dead(r, now)])
         self._wake([run for run in live if _sleeps(run, now)])
         return self.swept
 
@@ -142,7 +142,9 @@ class Sweep:
     def _restart(self, run: Tracked, now: datetime) -> None:
         """Start a crashed run again."""
         crashed = run.state == StateType.CRASHED and run.restarts < MAX_RESTARTS
-        if not crashed or run.age(now) < AFTER_CRASH or settling.is_settled(run.run):
+        if not crashed or run.age(now) < AFTER_CRASH:
+            return
+        if run.run and settling.is_settled(run.run):
             return
         self.tracker.label(run, restarts=str(run.restarts + 1))
         self._start(run, f"It crashed; restart {run.restarts + 1} of {MAX_RESTARTS}.")

@@ -57,6 +57,7 @@ class Tracked:
     id: UUID
     name: str
     run: str
+    """Empty if its process crashed before there was a run directory."""
     state: StateType
     state_name: str
     state_id: UUID
@@ -70,9 +71,11 @@ class Tracked:
 
     @classmethod
     def of(cls, flow_run: FlowRun) -> Tracked | None:
-        """Read a flow run; None if it has no run directory (yet)."""
-        run, state = flow_run.labels.get(RUN_LABEL), flow_run.state
-        if run is None or state is None:
+        """Read a flow run; None if it has no run directory (yet), unless it crashed."""
+        run, state = flow_run.labels.get(RUN_LABEL, ""), flow_run.state
+        if state is None:
+            return None
+        if not run and not (state.is_crashed() and flow_run.deployment_id):
             return None
         return cls(
             id=flow_run.id,

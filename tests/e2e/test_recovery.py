@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 from prefect.states import Paused, Scheduled
 
+from batchkit_tasks.flow_run import RUN_LABEL
 from batchkit_tasks.flow_run.suspension import KEY_PREFIX
 from tests.e2e.processes import processes_of_run, wait_for
 from tests.e2e.scenes import Scene
@@ -23,8 +24,11 @@ pytestmark = pytest.mark.long
 
 @dataclass
 class Swept:
-    """Four runs that wait for ten minutes each, and a pass of the sweep."""
+    """Four runs that wait for ten minutes each, one that was killed before it had begun,
+    and a pass of the sweep."""
 
+    early: Scene
+    early_name: str
     woken: Scene
     orphan: Scene
     suspended_by_a_person: str
@@ -47,16 +51,20 @@ def swept(stack: Stack) -> Swept:
     orphan.end_all()
     failed.sandbox.end(failed.sandbox.batches()[0])
     stack.set_state(runs[3], "FAILED")
+    early = Scene(stack, "early", ends_at_once=True)
+    killed_early = kill_at_once(stack, early)
     time.sleep(61)  # nobody is woken who may still have a process
     start = time.monotonic()
     sweep = stack.start_run({"dead_after_minutes": 0.01}, deployment=SWEEP)
     stack.wait_until_completed(sweep)
     seconds = time.monotonic() - start
-    for run in runs[:2]:
+    for run in (*runs[:2], killed_early):
         stack.wait_until_completed(run)
     wait_for(failed.output.exists, description="what the failed run had is written")
     woken.note(seconds_for_a_pass_with_its_process=round(seconds, 1))
     return Swept(
+        early=early,
+        early_name=stack.run(killed_early).name,
         woken=woken,
         orphan=orphan,
         suspended_by_a_person=stack.state(runs[2]).name or "",
@@ -64,6 +72,17 @@ def swept(stack: Stack) -> Swept:
         result={},
         seconds=seconds,
     )
+
+
+def kill_at_once(stack: Stack, scene: Scene) -> UUID:
+    """Start a run, and kill -9 its process before it has come to its table."""
+    run = scene.start()
+    wait_for(lambda: processes_of_run(str(run)), description="it has a process")
+    for pid in processes_of_run(str(run)):
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: stack.state(run).is_crashed(), description="the run is Crashed")
+    assert RUN_LABEL not in stack.run(run).labels
+    return run
 
 
 def suspend(stack: Stack, run: UUID, key: str) -> None:
@@ -77,6 +96,14 @@ def suspend(stack: Stack, run: UUID, key: str) -> None:
 @pytest.mark.story(of=swept)
 def test_a_sweep_wakes_a_run_whose_batches_have_ended(told: Swept) -> None:
     assert told.woken.is_right()
+
+
+@pytest.mark.story(of=swept)
+def test_a_sweep_starts_a_run_again_that_was_killed_before_it_had_read_its_table(
+    told: Swept,
+) -> None:
+    assert told.early.is_right()
+    assert told.early_name == "early.parquet: 27 rows, haiku-5-5"
 
 
 @pytest.mark.story(of=swept)
