@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from prefect.exceptions import Pause, TerminationSignal
@@ -124,8 +125,14 @@ def _run_to_end(
 
         cancel_batches_of(host.flow_run.id, host.log)
         raise
+    host.log(f"Every row is in {_whole(summary.output)}.")
     # As a state, so that the run's page says what it came to; callers get the data.
     return cast(Any, Completed(message=summary.message, data=summary.as_dict()))
+
+
+def _whole(url: str) -> str:
+    """A path that can be found from anywhere; relative ones depend on the worker."""
+    return url if "://" in url else str(Path(url).resolve())
 
 
 @dataclass(slots=True)

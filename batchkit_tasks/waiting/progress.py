@@ -24,7 +24,7 @@ class ProgressBar:
     def __init__(self, console: Console | None = None) -> None:
         self._progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
+            BarColumn(bar_width=30, style="grey70"),  # the default is black on white
             TextColumn("{task.fields[note]}"),
             TimeElapsedColumn(),
             console=console or _console(),

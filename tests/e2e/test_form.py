@@ -308,6 +308,7 @@ def test_the_page_of_a_run_reads_like_a_story(told: Submitted) -> None:
         line.startswith("Batch 1 of 3 is at Anthropic: 10 rows") for line in told.log
     )
     assert any("wakes by itself" in line for line in told.log)
+    assert f"Every row is in {told.scene.output}." in told.log
     assert "3 message batches at Anthropic, 0 of 3 ended." in told.waiting
 
 
