@@ -23,8 +23,13 @@ except ImportError:  # Windows
     fcntl = None
 
 
+_LOCAL: Any = LocalFileSystem()
+
+
 def filesystem(url: str) -> tuple[Any, str]:
     """The filesystem of a path or URL, and the path on it."""
+    if "://" not in url and "::" not in url:  # to ask fsspec takes longer than to read
+        return _LOCAL, _LOCAL._strip_protocol(url)
     fs, path = cast("tuple[Any, str]", fsspec.core.url_to_fs(url))
     return fs, path
 

@@ -87,9 +87,10 @@ def _timeline(lines: list[BatchLine], now: datetime) -> str:
         end_at = now if open_ else line.ended_at or line.created_at
         length = max((end_at - line.created_at).total_seconds() / seconds, 0.01)
         axes.barh(at, length, left=begin, color=BLUE, alpha=0.5 if open_ else 1.0)
-    axes.set_yticks(range(len(lines)), [f"{line.chunk + 1}" for line in lines])
     if len(lines) > BARS / 2:
         axes.set_yticks([0, len(lines) - 1], ["1", f"{len(lines):,}"])
+    else:
+        axes.set_yticks(range(len(lines)), [f"{line.chunk + 1}" for line in lines])
     axes.invert_yaxis()
     runs = any(_runs(line) for line in lines)
     faint = f" (faint: had not ended at {now:%H:%M} UTC)" if runs else ""

@@ -7,7 +7,7 @@ said. So of two processes that come to different conclusions, one acts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from datetime import datetime
 
 import msgspec
@@ -131,10 +131,18 @@ class Sendings:
             sending, found = sending + 1, later
         return sending, found
 
-    def latest_records(self) -> dict[int, ChunkRecord]:
-        """The newest record of every chunk that was ever intended."""
+    def latest_records(
+        self, *, without: Set[int] = frozenset()
+    ) -> dict[int, ChunkRecord]:
+        """The newest record of every chunk that was ever intended.
+
+        Args:
+            without: Chunks that do not matter to the caller, as they are collected:
+                a run of many batches asks often.
+        """
         latest = self._sendings()
-        found = {chunk: self.record(chunk, latest[chunk]) for chunk in sorted(latest)}
+        wanted = sorted(latest.keys() - without)
+        found = {chunk: self.record(chunk, latest[chunk]) for chunk in wanted}
         return {chunk: record for chunk, record in found.items() if record is not None}
 
     def records(self) -> Iterator[ChunkRecord]:

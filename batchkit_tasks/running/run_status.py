@@ -53,11 +53,10 @@ def look_at_run(run_url: str, api: Api | None) -> RunStatus:
     """
     run = Run(run_url)
     rounds, collected = run.rounds(), run.dir.collected()
-    records = run.dir.latest_records()
+    records = run.dir.latest_records(without=collected)
     chunks = [chunk.number for round_ in rounds for chunk in round_.chunks]
-    open_ones = {n: r for n, r in records.items() if n not in collected}
     batches = Counter({"collected": sum(number in collected for number in chunks)})
-    batches.update(_states(open_ones, api))
+    batches.update(_states(records, api))
     batches["not sent"] += sum(n not in collected and n not in records for n in chunks)
     rows = Counter(rounds[0].unsent if rounds else {})
     cost = _add_parts(run, sorted(collected), rows)

@@ -62,6 +62,5 @@ def salvage(
 
 def _open_chunks(run: Run) -> set[int]:
     """Chunks whose batch exists and is not collected."""
-    records = run.dir.latest_records()
-    submitted = {n for n, record in records.items() if isinstance(record, Submitted)}
-    return submitted - run.dir.collected()
+    records = run.dir.latest_records(without=run.dir.collected())
+    return {n for n, record in records.items() if isinstance(record, Submitted)}

@@ -32,12 +32,8 @@ def is_settled(run: str) -> bool:
 def has_open_ends(run: str) -> bool:
     """Whether a batch of the run may still be running, or is not collected yet."""
     directory = RunDir(run)
-    collected = directory.collected()
-    return any(
-        isinstance(record, Intended | Submitted)
-        for chunk, record in directory.latest_records().items()
-        if chunk not in collected
-    )
+    records = directory.latest_records(without=directory.collected())
+    return any(isinstance(found, Intended | Submitted) for found in records.values())
 
 
 def stop(run: str, credentials: Key, *, by: str) -> list[str]:

@@ -21,6 +21,7 @@ class Survey:
 
     chunks: list[Chunk]
     records: dict[int, ChunkRecord]
+    """Of chunks that are not collected."""
     collected: set[int]
 
     @property
@@ -80,7 +81,8 @@ class Survey:
 def survey_run(run: Run) -> Survey:
     """Ask the run directory what is there."""
     chunks = [chunk for round_ in run.rounds() for chunk in round_.chunks]
-    return Survey(chunks, run.dir.latest_records(), run.dir.collected())
+    collected = run.dir.collected()
+    return Survey(chunks, run.dir.latest_records(without=collected), collected)
 
 
 def mostly_invalid(run: Run, survey: Survey) -> tuple[int, int, str] | None:

@@ -69,12 +69,8 @@ def poll_batches(
 
 def open_batches(directory: RunDir) -> dict[int, Submitted]:
     """The batches of a run whose results are not here yet, by their chunks."""
-    collected = directory.collected()
-    return {
-        chunk: record
-        for chunk, record in directory.latest_records().items()
-        if isinstance(record, Submitted) and chunk not in collected
-    }
+    records = directory.latest_records(without=directory.collected())
+    return {c: record for c, record in records.items() if isinstance(record, Submitted)}
 
 
 def only_waits(run: str, now: datetime | None = None) -> bool:
@@ -85,7 +81,8 @@ def only_waits(run: str, now: datetime | None = None) -> bool:
     """
     directory = RunDir(run)
     advanced = _advanced(directory)
-    collected, records = directory.collected(), directory.latest_records()
+    collected = directory.collected()
+    records = directory.latest_records(without=collected)
     chunks = [c for round_ in directory.rounds() for c in round_.chunks]
     left = [(c, records.get(c.number)) for c in chunks if c.number not in collected]
     sent = [(c, r) for c, r in left if isinstance(r, Submitted)]
