@@ -46,7 +46,7 @@ KEY_PREFIX: Final = "batch-report-"
 SHORTEST_INTERVAL: Final = 5.0
 """Seconds between two updates while a run is busy; a page shows them on reload only."""
 
-LARGEST_SHARE: Final = 0.02
+LARGEST_SHARE: Final = 0.01
 """Of the time of a busy run that its report may take."""
 
 TRIES: Final = 5

@@ -167,8 +167,10 @@ class RoundWork:
     def _wait(self, survey: Survey) -> None:
         """Wait until something has happened: here, or by giving the process back."""
         running = [c for c in survey.open if c.number not in self.collecting]
-        if self._busy() and not running:  # nothing to look at until that is over
-            wait(self._futures(), return_when=FIRST_COMPLETED)
+        if self._busy() and (not running or self._has_backlog()):
+            # Nothing to look at until that is over, or no use in knowing of more.
+            seconds = (self._next_event(survey) - datetime.now(UTC)).total_seconds()
+            wait(self._futures(), timeout=seconds, return_when=FIRST_COMPLETED)
             return
         if not survey.open:
             self._wait_to_send()
@@ -215,6 +217,10 @@ class RoundWork:
 
     def _busy(self) -> bool:
         return any(not future.done() for future in self._futures())
+
+    def _has_backlog(self) -> bool:
+        """Whether results wait to be collected that are known to be there."""
+        return sum(not each.done() for each in self.collecting.values()) > COLLECTORS
 
     def _futures(self) -> list[Future[Any]]:
         return [*self.sending.values(), *self.collecting.values()]

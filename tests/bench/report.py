@@ -16,6 +16,7 @@ NAMES = {
     "ours": "batchkit",
     "steps": "batchkit, step by step",
     "flow": "batchkit as a Prefect flow",
+    "empty_flow": "Prefect, with tasks that do nothing",
     "sdk": "SDK, iterrows and merge",
     "airflow": "Airflow's provider (hook)",
     "instructor": "instructor",
@@ -63,7 +64,7 @@ def phase_table(cases: Mapping[str, Mapping[str, Runs]]) -> str:
         )
         for case, runs in cases.items()
         for phase, names, ours in PHASES
-        for name in ("sdk", "airflow", "instructor")
+        for name in ("floor", "sdk", "airflow", "instructor")
         if name in runs
     )
 
@@ -123,6 +124,6 @@ def flow_table(runs: Mapping[str, Runs]) -> str:
     return head + "\n".join(
         f"| {NAMES[name]} | {run.fact('batches'):.0f} | "
         f"{run.cpu() * run.rows / 1e6:.1f} | {run.wall:.1f} | {run.peak_mb:,.0f} MB | "
-        f"{run.fact('task_runs') if name == 'flow' else 0:.0f} |"
+        f"{run.fact('task_runs') if 'flow' in name else 0:.0f} |"
         for name, run in runs.items()
     )

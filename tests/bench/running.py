@@ -120,7 +120,7 @@ class Bench:
         return tried.returncode == 0
 
 
-ORCHESTRATED = frozenset(("flow",))
+ORCHESTRATED = frozenset(("flow", "empty_flow"))
 """Contenders that need a Prefect server, which is not counted."""
 
 PEERS = {

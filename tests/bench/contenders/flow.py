@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
+from uuid import UUID
 
 from prefect import get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.sorting import FlowRunSort
 
@@ -38,16 +41,21 @@ def run(work: Work, meter: Meter) -> None:
 
 
 def task_runs() -> int:
-    """Task runs of the newest flow run."""
+    """Task runs of the newest flow run, once the server has heard of all of them."""
     with get_client(sync_client=True) as client:
         newest, *_ = client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)
-        found, offset = 0, 0
-        while True:
-            page = client.read_task_runs(
-                flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[newest.id])),
-                limit=200,
-                offset=offset,
-            )
-            found, offset = found + len(page), offset + 200
-            if len(page) < 200:
-                return found
+        before, found = -1, 0
+        while found != before:
+            time.sleep(2)
+            before, found = found, _count(client, newest.id)
+        return found
+
+
+def _count(client: SyncPrefectClient, flow_run_id: UUID) -> int:
+    wanted = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
+    found = 0
+    while True:
+        page = client.read_task_runs(flow_run_filter=wanted, limit=200, offset=found)
+        found += len(page)
+        if len(page) < 200:
+            return found
