@@ -57,6 +57,7 @@ def test_retries_are_whole_after_five_wakes(slow: Stack) -> None:
     assert before.run_count == 1
     assert slow.run(run).run_count == 3
     assert slow.state(run).is_failed()
+    slow.wait_for_no_process(run)  # else a worker with a limit dies of a retry
     scene.sandbox.clear_faults()
     scene.end_all()
     slow.client.set_flow_run_state(run, Scheduled(name="AwaitingRetry"))
@@ -94,7 +95,8 @@ def test_a_sweep_starts_a_crashed_run_again(slow: Stack) -> None:
         os.kill(pid, signal.SIGKILL)
     wait_for(lambda: slow.state(run).is_crashed(), description="the run is Crashed")
     time.sleep(70)
-    slow.start_run({}, deployment=SWEEP)
+    sweep = slow.start_run({}, deployment=SWEEP)
+    slow.wait_until_completed(sweep, seconds=600)
     slow.wait_until_waiting(run, seconds=600)
     scene.end_all()
     slow.wait_until_completed(run, seconds=600)
