@@ -20,16 +20,17 @@ to fill it, so it is not done each time."""
 
 def note_freed(freed: int) -> None:
     """Count bytes that have been freed; every so often, return them to the system."""
+    global _freed
     with _counting:
-        _freed.append(freed)
-        if sum(_freed) < RELEASE_EVERY:
+        _freed += freed
+        if _freed < RELEASE_EVERY:
             return
-        _freed.clear()
+        _freed = 0
     release_unused()
 
 
 _counting: Final = threading.Lock()
-_freed: Final[list[int]] = []
+_freed = 0
 
 
 def release_unused() -> None:

@@ -66,7 +66,10 @@ def measure_all(
     ]
     orchestrated = (
         bench.take_turns(
-            SHORT, options.flow_rows, ("ours", "flow", "empty_flow"), options.flow_rounds
+            SHORT,
+            options.flow_rows,
+            ("ours", "flow", "empty_flow"),
+            options.flow_rounds,
         )
         if options.flow_rows
         else {}

@@ -6,8 +6,10 @@ not be its own measure.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from batchkit_tasks.sandbox.server import Sandbox
@@ -48,6 +50,17 @@ def billed(sandbox: Sandbox, model: str = "claude-haiku-5-5") -> dict[str, float
         entry.id: sum(price(model, use) for use in ledger.billed(entry.id).values())
         for entry in ledger.batches()
     }
+
+
+def table(path: Path, texts: list[str]) -> Path:
+    """A source with one text per row."""
+    pd.DataFrame({"text": texts}).to_parquet(path)
+    return path
+
+
+def requests_sent(sandbox: Sandbox) -> int:
+    """Requests of all batches that were accepted."""
+    return sum(entry.requests for entry in sandbox.ledger().batches())
 
 
 def exactly(usd: float) -> Any:

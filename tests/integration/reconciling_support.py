@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 from msgspec.structs import replace
 
+from batchkit_tasks import steps
 from batchkit_tasks.api import Api
 from batchkit_tasks.engine import Run
 from batchkit_tasks.parameters import Job
@@ -16,15 +19,31 @@ from batchkit_tasks.records import ChunkRecord, Intended, Submitted
 from batchkit_tasks.sandbox.server import Sandbox
 from batchkit_tasks.steps.reconciling import NotYet
 from batchkit_tasks.steps.sending import send_chunk
-from tests.integration.running import job, positions_sent, read, run_job
+from tests.integration.running import credentials, job, positions_sent, read, run_job
 
 
-def three_rows(folder: Path) -> Job:
-    """Three rows, each in a batch of its own: no count tells them apart."""
-    source = folder / "in.parquet"
+@pytest.fixture
+def api(held_sandbox: Sandbox) -> Iterator[Api]:
+    """The API as our key sees it."""
+    with Api(credentials(held_sandbox.url)) as made:
+        yield made
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Job:
+    """A job over three rows, each in a batch of its own: no count tells them apart."""
+    source = tmp_path / "in.parquet"
     pd.DataFrame({"text": ["a", "b", "c"]}).to_parquet(source)
     advanced = {"rows_per_batch": 1, "check_every_seconds": 0.1}
-    return job(source, folder / "out.parquet", "{text}", advanced=advanced)
+    return job(source, tmp_path / "out.parquet", "{text}", advanced=advanced)
+
+
+@pytest.fixture
+def run(asked: Job) -> Run:
+    """The run, planned."""
+    url = steps.stage_input(asked)
+    steps.plan_chunks(url)
+    return Run(url)
 
 
 def lose_answers(run: Run, sandbox: Sandbox, api: Api, chunks: int) -> list[str]:

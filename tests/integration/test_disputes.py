@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,12 +19,14 @@ from batchkit_tasks.steps.reconciling import NotYet
 from batchkit_tasks.steps.sending import send_chunk
 from tests.integration.impatience import impatient
 from tests.integration.reconciling_support import (
+    api,
+    asked,
     finish,
     latest,
     lose_answers,
     provisional,
     rewrite,
-    three_rows,
+    run,
 )
 from tests.integration.running import (
     credentials,
@@ -35,29 +36,8 @@ from tests.integration.running import (
     run_job,
 )
 
-__all__ = ["impatient"]
+__all__ = ["api", "asked", "impatient", "run"]
 pytestmark = pytest.mark.usefixtures("impatient")
-
-
-@pytest.fixture
-def api(held_sandbox: Sandbox) -> Iterator[Api]:
-    """The API as our key sees it."""
-    with Api(credentials(held_sandbox.url)) as made:
-        yield made
-
-
-@pytest.fixture
-def asked(tmp_path: Path) -> Job:
-    """Three rows, each in a batch of its own."""
-    return three_rows(tmp_path)
-
-
-@pytest.fixture
-def run(asked: Job) -> Run:
-    """The run, planned."""
-    url = steps.stage_input(asked)
-    steps.plan_chunks(url)
-    return Run(url)
 
 
 def test_two_lost_answers_of_one_size_are_told_apart_in_the_end(

@@ -11,24 +11,8 @@ import pytest
 from batchkit_tasks import batch_dataframe
 from batchkit_tasks.errors import RunFailedError
 from batchkit_tasks.sandbox.server import Sandbox
+from tests.integration.money_support import requests_sent, table
 from tests.integration.running import FAST, credentials, job, right_answer, run_job
-
-
-@pytest.fixture(autouse=True)
-def quick(sandbox: Sandbox) -> None:
-    """The sandbox's batches are looked at without pauses."""
-    sandbox.settings.retry_after = None
-
-
-def table(path: Path, texts: list[str]) -> Path:
-    """A source with one text per row."""
-    pd.DataFrame({"text": texts}).to_parquet(path)
-    return path
-
-
-def requests_sent(sandbox: Sandbox) -> int:
-    """Requests of all batches that were accepted."""
-    return sum(entry.requests for entry in sandbox.ledger().batches())
 
 
 def test_starting_a_run_with_failed_rows_again_sends_those_and_no_others(

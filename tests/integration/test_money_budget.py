@@ -21,12 +21,6 @@ from tests.integration.running import (
 )
 
 
-@pytest.fixture(autouse=True)
-def quick(sandbox: Sandbox) -> None:
-    """The sandbox's batches are looked at without pauses."""
-    sandbox.settings.retry_after = None
-
-
 def asked(folder: Path, texts: list[str], budget: float, **advanced: Any) -> Any:
     """A job over these texts with a budget; the same table when asked again."""
     if not (folder / "in.parquet").exists():

@@ -25,12 +25,6 @@ LONG = "You judge reviews by these rules. " + "Rule: be fair and brief. " * 800
 """About 5,000 tokens: above the minimum of every model."""
 
 
-@pytest.fixture(autouse=True)
-def quick(sandbox: Sandbox) -> None:
-    """The sandbox's batches are looked at without pauses."""
-    sandbox.settings.retry_after = None
-
-
 def asked(folder: Path, rows: int, prompt: str = "Judge: {text}", **more: Any) -> Any:
     """A job with a long system prompt that is cached."""
     texts = [f"row {n}" for n in range(rows)]

@@ -29,12 +29,6 @@ KINDS = (
 """Requests that are billed in every way there is, some of them twice or not at all."""
 
 
-@pytest.fixture(autouse=True)
-def quick(sandbox: Sandbox) -> None:
-    """The sandbox's batches are looked at without pauses."""
-    sandbox.settings.retry_after = None
-
-
 def table(path: Path, texts: list[str]) -> Path:
     """A source with one text per row."""
     pd.DataFrame({"text": texts}).to_parquet(path)

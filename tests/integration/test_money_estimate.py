@@ -18,12 +18,6 @@ from tests.integration.running import credentials, job, run_job
 WORDS = ["plain", "größer", "naïve", "日本語", "done", "a", "considerably", "🙂"]
 
 
-@pytest.fixture(autouse=True)
-def quick(sandbox: Sandbox) -> None:
-    """The sandbox's batches are looked at without pauses."""
-    sandbox.settings.retry_after = None
-
-
 def uneven(path: Path, rows: int, seed: int = 0) -> Path:
     """A table whose texts are from 1 to 400 words long."""
     rng = np.random.default_rng(seed)

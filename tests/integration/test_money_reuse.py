@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from batchkit_tasks.sandbox.server import Sandbox
+from tests.integration.money_support import requests_sent, table
 from tests.integration.running import (
     job,
     positions_sent,
@@ -18,23 +18,6 @@ from tests.integration.running import (
     right_answer,
     run_job,
 )
-
-
-@pytest.fixture(autouse=True)
-def quick(sandbox: Sandbox) -> None:
-    """The sandbox's batches are looked at without pauses."""
-    sandbox.settings.retry_after = None
-
-
-def table(path: Path, texts: list[str]) -> Path:
-    """A source with one text per row."""
-    pd.DataFrame({"text": texts}).to_parquet(path)
-    return path
-
-
-def requests_sent(sandbox: Sandbox) -> int:
-    """Requests of all batches that were accepted."""
-    return sum(entry.requests for entry in sandbox.ledger().batches())
 
 
 def test_equal_rows_are_sent_once_and_all_get_the_answer(

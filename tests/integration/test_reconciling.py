@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,11 +22,13 @@ from batchkit_tasks.steps.reconciling import NotYet, settle
 from batchkit_tasks.steps.sending import send_chunk
 from tests.integration.impatience import impatient
 from tests.integration.reconciling_support import (
+    api,
+    asked,
     finish,
     latest,
     lose_answers,
     rewrite,
-    three_rows,
+    run,
 )
 from tests.integration.running import (
     credentials,
@@ -35,32 +36,11 @@ from tests.integration.running import (
     wait_until,
 )
 
-__all__ = ["impatient"]
+__all__ = ["api", "asked", "impatient", "run"]
 pytestmark = pytest.mark.usefixtures("impatient")
 
 ELSEWHERE = "another-machine:boot:pid:[1]:42:17"
 """A process that cannot be looked at from here."""
-
-
-@pytest.fixture
-def api(held_sandbox: Sandbox) -> Iterator[Api]:
-    """The API as our key sees it."""
-    with Api(credentials(held_sandbox.url)) as made:
-        yield made
-
-
-@pytest.fixture
-def asked(tmp_path: Path) -> Job:
-    """Three rows, each in a batch of its own."""
-    return three_rows(tmp_path)
-
-
-@pytest.fixture
-def run(asked: Job) -> Run:
-    """The run, planned."""
-    url = steps.stage_input(asked)
-    steps.plan_chunks(url)
-    return Run(url)
 
 
 def test_a_claim_of_another_machine_is_respected_until_its_answer_is_overdue(
