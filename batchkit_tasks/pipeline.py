@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from batchkit_tasks.engine import Run
 from batchkit_tasks.errors import CreditExhaustedError
-from batchkit_tasks.ground.memory import release_unused
+from batchkit_tasks.ground.memory import release_unused, share_heaps
 from batchkit_tasks.hosts import Host
 from batchkit_tasks.plans.money import in_words, kept_estimate
 from batchkit_tasks.running.round_work import RoundWork
@@ -45,6 +45,7 @@ def run_to_end(
         GaveUpWaitingError: Batches did not end in time; what there is, is written.
         BatchkitError: Something stopped the run; starting it again goes on.
     """
+    share_heaps()
     run = Run(run_url)
     if not run.rounds():
         host.steps.plan_chunks(run_url)
@@ -59,6 +60,7 @@ def run_to_end(
         ended = ()
         if not _plan_rerun(run, host):
             break
+    release_unused()  # and what collecting took, with the batches
     summary: RunSummary = host.steps.write_output(run_url)
     host.log(summary.message)
     for line in oddities(summary):

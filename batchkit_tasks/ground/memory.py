@@ -1,12 +1,14 @@
 """Give memory back that allocators keep for later.
 
 Arrow's and the C library's allocators keep what was freed, for each thread. With chunks
-that several threads work on in turn, this adds up to a multiple of what is in use.
+that several threads work on in turn, this adds up to a multiple of what is in use, and
+grows with the number of chunks although nothing more is in use.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 from functools import cache
 from typing import Any, Final
@@ -16,6 +18,24 @@ import pyarrow as pa
 RELEASE_EVERY: Final = 32_000_000
 """Bytes after which freed memory is returned: to touch it anew costs about as much as
 to fill it, so it is not done each time."""
+
+ARENAS: Final = 2
+"""Heaps of the C library, for as many processors as Python's lock leaves busy."""
+
+M_ARENA_MAX: Final = -8
+"""From glibc's `malloc.h`."""
+
+
+@cache
+def share_heaps() -> None:
+    """Let all threads of this process allocate from a few heaps, for good.
+
+    What one thread has freed, another one can take: else each keeps holes of its own.
+    Whoever has set `MALLOC_ARENA_MAX` is not overruled. Does nothing without glibc.
+    """
+    library = _library()
+    if library is not None and "MALLOC_ARENA_MAX" not in os.environ:
+        library.mallopt(M_ARENA_MAX, ARENAS)
 
 
 def note_freed(freed: int) -> None:
@@ -36,15 +56,16 @@ _freed = 0
 def release_unused() -> None:
     """Return freed memory to the system; takes a few milliseconds."""
     pa.default_memory_pool().release_unused()
-    trim = _trim()
-    if trim is not None:
-        trim(0)
+    library = _library()
+    if library is not None:
+        library.malloc_trim(0)
 
 
 @cache
-def _trim() -> Any:
-    """`malloc_trim`, where the C library is glibc."""
+def _library() -> Any:
+    """The C library, if it is glibc, which alone has `malloc_trim`."""
     try:
-        return ctypes.CDLL(None).malloc_trim
+        library = ctypes.CDLL(None)
+        return library if library.malloc_trim and library.mallopt else None
     except (AttributeError, OSError, TypeError):
         return None
