@@ -212,9 +212,7 @@ class FlowHost:
         """Say once what is sent, and how this run will wait."""
         if self.report is not None:
             self.report.planned()
-        self._name(
-            rows
-        )  # again after a crash: nothing happens to a name that was given
+        self._name(rows)  # after a crash too: a name that was given is left alone
         if not self.is_first_process:
             return
         self.is_first_process = False
