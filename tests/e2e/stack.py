@@ -299,6 +299,11 @@ class Stack(AbstractContextManager["Stack"]):
 
         return wait_for(first, description="the scheduler makes a run")
 
+    def whole_log(self, run: UUID) -> list[str]:
+        """The log of a run that is over: the last lines come as its process ends."""
+        self.wait_for_no_process(run)
+        return self.log_lines(run)
+
     def log_lines(self, run: UUID) -> list[str]:
         """The log of a run, as its page shows it."""
         answer = httpx.post(

@@ -66,7 +66,7 @@ def decided(stack: Stack, scene: Scene, run: UUID, asked: str, form: str) -> Dec
         form=form,
         state=state.name or "",
         message=state.message or "",
-        log=stack.log_lines(run),
+        log=stack.whole_log(run),
         name=stack.run(run).name,
     )
 

@@ -250,7 +250,7 @@ def _to_the_end(
         state_message=ended.state.message or "",
         task_names=stack.task_runs(run),
         tags=ended.tags,
-        log=stack.log_lines(run),
+        log=stack.whole_log(run),
         events=_events(stack, run),
     )
 

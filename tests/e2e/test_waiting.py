@@ -52,7 +52,7 @@ def three_batches(stack: Stack) -> ThreeBatches:
         other_ran=other.is_right(),
         history=stack.history(run),
         run_count=stack.run(run).run_count,
-        log=stack.log_lines(run),
+        log=stack.whole_log(run),
         task_runs=stack.task_runs(run),
     )
 
