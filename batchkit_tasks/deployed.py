@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from prefect.exceptions import Pause, TerminationSignal
@@ -20,6 +19,7 @@ from batchkit_tasks import tasks
 from batchkit_tasks.credentials import AnthropicCredentials
 from batchkit_tasks.flow_run import RUN_LABEL, FlowRun, events, suspension
 from batchkit_tasks.flow_run.orphans import outlive_the_worker
+from batchkit_tasks.ground import storage
 from batchkit_tasks.parameters import Advanced, Answer, Job
 from batchkit_tasks.plans.naming import run_name
 from batchkit_tasks.report.artifact import LiveReport
@@ -125,14 +125,10 @@ def _run_to_end(
 
         cancel_batches_of(host.flow_run.id, host.log)
         raise
-    host.log(f"Every row is in {_whole(summary.output)}.")
+    output = storage.full_url(*storage.filesystem(summary.output))
+    host.log(f"Every row is in {output}.")  # a relative path depends on the worker
     # As a state, so that the run's page says what it came to; callers get the data.
     return cast(Any, Completed(message=summary.message, data=summary.as_dict()))
-
-
-def _whole(url: str) -> str:
-    """A path that can be found from anywhere; relative ones depend on the worker."""
-    return url if "://" in url else str(Path(url).resolve())
 
 
 @dataclass(slots=True)

@@ -26,12 +26,17 @@ except ImportError:  # Windows
 _LOCAL: Any = LocalFileSystem()
 
 
-def filesystem(url: str) -> tuple[Any, str]:
+def filesystem(url: str, options: dict[str, Any] | None = None) -> tuple[Any, str]:
     """The filesystem of a path or URL, and the path on it."""
-    if "://" not in url and "::" not in url:  # to ask fsspec takes longer than to read
-        return _LOCAL, _LOCAL._strip_protocol(url)
-    fs, path = cast("tuple[Any, str]", fsspec.core.url_to_fs(url))
+    if not options and "://" not in url and "::" not in url:
+        return _LOCAL, _LOCAL._strip_protocol(url)  # fsspec takes longer than a reading
+    fs, path = cast("tuple[Any, str]", fsspec.core.url_to_fs(url, **options or {}))
     return fs, path
+
+
+def full_url(fs: Any, path: str) -> str:
+    """Give a URL that means the same file in every process and folder."""
+    return path if isinstance(fs, LocalFileSystem) else str(fs.unstrip_protocol(path))
 
 
 def join(url: str, *names: str) -> str:

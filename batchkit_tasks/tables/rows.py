@@ -20,9 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batchkit_tasks.errors import RecordUnreadableError
+from batchkit_tasks.ground import storage
 from batchkit_tasks.ground.memory import note_freed
 from batchkit_tasks.records import SourceFile
-from batchkit_tasks.tables.source_files import filesystem
 
 BATCH_BYTES: Final = 2_000_000
 """Rows are decoded in batches of about this many bytes."""
@@ -172,7 +172,7 @@ def _near_each_other(
 
 
 def _open(file: SourceFile, options: dict[str, Any] | None) -> pq.ParquetFile:
-    fs, path = filesystem(file.url, options)
+    fs, path = storage.filesystem(file.url, options)
     return open_parquet(fs, path)
 
 

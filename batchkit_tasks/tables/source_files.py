@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO, Any, Final, cast
 
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
-
 from batchkit_tasks.errors import SourceError
+from batchkit_tasks.ground import storage
 from batchkit_tasks.records import SourceFile
 
 KINDS: Final = {
@@ -55,12 +53,6 @@ class Listing:
     paths: tuple[str, ...]
 
 
-def filesystem(url: str, options: dict[str, Any] | None = None) -> tuple[Any, str]:
-    """Give the filesystem of a path or URL, and the path on it."""
-    fs, path = cast("tuple[Any, str]", fsspec.core.url_to_fs(url, **options or {}))
-    return fs, path
-
-
 def list_source(url: str, options: dict[str, Any] | None = None) -> Listing:
     """Find the files that are one table: a file, a folder's files, or a glob's.
 
@@ -70,7 +62,7 @@ def list_source(url: str, options: dict[str, Any] | None = None) -> Listing:
         SourceError: There is no such file, or the files are not of one known kind.
     """
     try:
-        fs, path = filesystem(url, options)
+        fs, path = storage.filesystem(url, options)
         fs.invalidate_cache()
         paths = _paths(fs, path, url)
         kind = _common_kind(paths, url)
@@ -81,7 +73,7 @@ def list_source(url: str, options: dict[str, Any] | None = None) -> Listing:
         raise SourceError(url, f"its filesystem is not installed: {error}.") from None
     except (OSError, ValueError) as error:
         raise SourceError(url, f"it cannot be opened: {error}.") from error
-    return Listing(_full_url(fs, path), kind, files, fs, tuple(paths))
+    return Listing(storage.full_url(fs, path), kind, files, fs, tuple(paths))
 
 
 def open_text(fs: Any, path: str) -> IO[bytes]:
@@ -171,7 +163,7 @@ def _kind(path: str, url: str) -> str:
 def _source_file(fs: Any, path: str) -> SourceFile:
     info = cast("dict[str, Any]", fs.info(path))
     size = -1 if info.get("size") is None else int(info["size"])
-    return SourceFile(_full_url(fs, path), size, _version(fs, path, info), -1)
+    return SourceFile(storage.full_url(fs, path), size, _version(fs, path, info), -1)
 
 
 def _version(fs: Any, path: str, info: dict[str, Any]) -> str:
@@ -182,8 +174,3 @@ def _version(fs: Any, path: str, info: dict[str, Any]) -> str:
         return fs.modified(path).isoformat()
     except (NotImplementedError, AttributeError, KeyError):
         return ""
-
-
-def _full_url(fs: Any, path: str) -> str:
-    """Give a URL that means the same file in every process and folder."""
-    return path if isinstance(fs, LocalFileSystem) else str(fs.unstrip_protocol(path))

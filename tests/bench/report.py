@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from tests.bench.running import Runs
+from tests.bench.running import ORCHESTRATED, Runs
 
 NAMES = {
     "floor": "floor (memcpy-like)",
@@ -124,6 +124,6 @@ def flow_table(runs: Mapping[str, Runs]) -> str:
     return head + "\n".join(
         f"| {NAMES[name]} | {run.fact('batches'):.0f} | "
         f"{run.cpu() * run.rows / 1e6:.1f} | {run.wall:.1f} | {run.peak_mb:,.0f} MB | "
-        f"{run.fact('task_runs') if 'flow' in name else 0:.0f} |"
+        f"{run.fact('task_runs') if name in ORCHESTRATED else 0:.0f} |"
         for name, run in runs.items()
     )

@@ -75,6 +75,14 @@ def open_page(page: Page, stack: Stack, path: str, version: Version = "v2") -> N
     page.goto(stack.ui + ("/v2" if version == "v2" else "") + path)
 
 
+def read_page(page: Page, until: str) -> str:
+    """What the page says once it says a certain thing: V2 shows parts of it, hides them
+    while it loads others, and shows them again."""
+    whole = "wanted => { const all = document.body.innerText; "
+    whole += "return all.includes(wanted) && all; }"
+    return page.wait_for_function(whole, arg=until).json_value()
+
+
 def keep_picture(page: Page, name: str) -> None:
     """Keep what the page shows, whole, with the test output."""
     folder = Path("test-output") / "ui"

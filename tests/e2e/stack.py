@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 from uuid import UUID
 
 import httpx
@@ -49,6 +50,9 @@ from tests.e2e.processes import (
     python,
     wait_for,
 )
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration.routes import ServerRoutes
 
 POOL = "batchkit"
 DEPLOYMENT = "batch-table/batch-table"
@@ -248,6 +252,11 @@ class Stack(AbstractContextManager["Stack"]):
         ordered = sorted(states, key=lambda state: state.timestamp)
         return [state.name or state.type.value for state in ordered]
 
+    def post(self, path: str, body: Any) -> Any:
+        """Ask the server as its pages do; a busy one is asked again."""
+        route = cast("ServerRoutes", path)
+        return self.client.request("POST", route, json=body).json()
+
     def task_runs(self, run: UUID) -> list[str]:
         """The names of a run's task runs."""
         wanted = FlowRunFilter(id=FlowRunFilterId(any_=[run]))
@@ -273,18 +282,12 @@ class Stack(AbstractContextManager["Stack"]):
     def schedule(self, parameters: Mapping[str, Any], cron: str) -> UUID:
         """Give a deployment a schedule; return the first run that it makes."""
         deployment = self.client.read_deployment_by_name(DEPLOYMENT)
-        answer = httpx.post(
-            f"{self.api}/deployments/{deployment.id}/schedules",
-            json=[
-                {
-                    "schedule": {"cron": cron, "timezone": "UTC"},
-                    "active": True,
-                    "parameters": dict(parameters),
-                }
-            ],
-            timeout=60,
-        )
-        answer.raise_for_status()
+        made = {
+            "schedule": {"cron": cron, "timezone": "UTC"},
+            "active": True,
+            "parameters": dict(parameters),
+        }
+        self.post(f"/deployments/{deployment.id}/schedules", [made])
         wanted = FlowRunFilter(
             deployment_id=FlowRunFilterDeploymentId(any_=[deployment.id]),
             state=FlowRunFilterState(name=FlowRunFilterStateName(any_=["Scheduled"])),
@@ -294,8 +297,8 @@ class Stack(AbstractContextManager["Stack"]):
             found = self.client.read_flow_runs(
                 flow_run_filter=wanted, sort=FlowRunSort.EXPECTED_START_TIME_ASC
             )
-            made = [run for run in found if run.auto_scheduled]
-            return made[0].id if made else None
+            by_itself = [run for run in found if run.auto_scheduled]
+            return by_itself[0].id if by_itself else None
 
         return wait_for(first, description="the scheduler makes a run")
 
@@ -306,17 +309,12 @@ class Stack(AbstractContextManager["Stack"]):
 
     def log_lines(self, run: UUID) -> list[str]:
         """The log of a run, as its page shows it."""
-        answer = httpx.post(
-            f"{self.api}/logs/filter",
-            json={
-                "logs": {"flow_run_id": {"any_": [str(run)]}},
-                "sort": "TIMESTAMP_ASC",
-                "limit": 200,
-            },
-            timeout=60,
-        )
-        answer.raise_for_status()
-        return [line["message"] for line in answer.json()]
+        wanted = {
+            "logs": {"flow_run_id": {"any_": [str(run)]}},
+            "sort": "TIMESTAMP_ASC",
+            "limit": 200,
+        }
+        return [line["message"] for line in self.post("/logs/filter", wanted)]
 
     def wait(
         self,
@@ -349,6 +347,12 @@ class Stack(AbstractContextManager["Stack"]):
         )
         self.wait_for_no_process(run)
         return state
+
+    def kill_process(self, run: UUID) -> None:
+        """Kill -9 the process of a run, and wait until its worker has noticed."""
+        for pid in processes_of_run(str(run)):
+            os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: self.state(run).is_crashed(), description="the run is Crashed")
 
     def wait_for_no_process(self, run: UUID) -> None:
         """Wait until no process of a run is left."""
@@ -391,12 +395,9 @@ class Stack(AbstractContextManager["Stack"]):
 
     def set_state(self, run: UUID, kind: str) -> None:
         """Set a state by force."""
-        answer = httpx.post(
-            f"{self.api}/flow_runs/{run}/set_state",
-            json={"state": {"type": kind}, "force": True},
-            timeout=60,
+        self.post(
+            f"/flow_runs/{run}/set_state", {"state": {"type": kind}, "force": True}
         )
-        answer.raise_for_status()
 
     def deploy_with_cancel_new(self) -> str:
         """Make a deployment as it must not be; return its name."""
@@ -423,10 +424,6 @@ class Stack(AbstractContextManager["Stack"]):
 
     def cancel(self, run: UUID) -> datetime:
         """Cancel a run as the button of its page does; return when."""
-        answer = httpx.post(
-            f"{self.api}/flow_runs/{run}/set_state",
-            json={"state": {"type": "CANCELLING", "name": "Cancelling"}},
-            timeout=60,
-        )
-        answer.raise_for_status()
+        state = {"type": "CANCELLING", "name": "Cancelling"}
+        self.post(f"/flow_runs/{run}/set_state", {"state": state})
         return datetime.now(UTC)

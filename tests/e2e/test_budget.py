@@ -10,7 +10,13 @@ from uuid import UUID
 
 import pytest
 
-from tests.e2e.browser import browser, keep_picture, needs_chromium, open_page
+from tests.e2e.browser import (
+    browser,
+    keep_picture,
+    needs_chromium,
+    open_page,
+    read_page,
+)
 from tests.e2e.processes import wait_for
 from tests.e2e.scenes import Scene
 from tests.e2e.stack import Stack
@@ -113,8 +119,7 @@ def refused(stack: Stack) -> Decided:
             nonlocal form
             open_page(page, stack, f"/runs/flow-run/{run}", "v1")
             page.get_by_role("button", name="Resume").first.click()
-            page.get_by_text("The whole run, at most").wait_for()
-            form = page.locator("body").inner_text()
+            form = read_page(page, until="The whole run, at most")
             choice = page.locator(".p-select-button__control", has_text="Approve")
             choice.press("ArrowDown")
             page.get_by_role("option", name="Stop").click()

@@ -6,7 +6,6 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import pandas as pd
 import pytest
 
@@ -87,8 +86,7 @@ def automation_of_the_readme(stack: Stack) -> list[str]:
     readme = (ROOT / "README.md").read_text()
     block = readme.split("<!-- on a server -->\n```python\n")[1].split("```")[0]
     subprocess.run(python("-c", block), env=stack.env, check=True, timeout=280)
-    answer = httpx.post(f"{stack.api}/automations/filter", json={})
-    return [each["name"] for each in answer.raise_for_status().json()]
+    return [each["name"] for each in stack.post("/automations/filter", {})]
 
 
 @pytest.mark.story(of=automation_of_the_readme)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-import httpx
 import pytest
 from playwright.sync_api import Error, Locator, Page, expect
 from prefect.client.schemas.objects import Artifact
@@ -261,8 +260,7 @@ def _events(stack: Stack, run: UUID) -> dict[str, dict[str, str]]:
     wanted = {"event": {"prefix": ["anthropic.", "batchkit."]}, "related": related}
 
     def all_of_them() -> dict[str, dict[str, str]] | None:
-        answer = httpx.post(f"{stack.api}/events/filter", json={"filter": wanted})
-        found = answer.raise_for_status().json()["events"]
+        found = stack.post("/events/filter", {"filter": wanted})["events"]
         named = {each["event"]: each["resource"] for each in found}
         return named if len(named) >= 4 else None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from prefect.states import Scheduled
 from batchkit_tasks import steps
 from batchkit_tasks.credentials import AnthropicCredentials
 from batchkit_tasks.parameters import Advanced, Job, TextAnswer
-from tests.e2e.processes import processes_of_run, python, wait_for
+from tests.e2e.processes import python, wait_for
 from tests.e2e.scenes import PROMPT, Scene
 from tests.e2e.stack import DEPLOYMENT, SWEEP, Stack
 
@@ -91,9 +90,7 @@ def test_a_sweep_starts_a_crashed_run_again(slow: Stack) -> None:
     )
     run = scene.start()
     scene.wait_for_batches(3)
-    for pid in processes_of_run(str(run)):
-        os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: slow.state(run).is_crashed(), description="the run is Crashed")
+    slow.kill_process(run)
     time.sleep(70)
     sweep = slow.start_run({}, deployment=SWEEP)
     slow.wait_until_completed(sweep, seconds=600)

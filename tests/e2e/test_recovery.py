@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -33,8 +30,6 @@ class Swept:
     orphan: Scene
     suspended_by_a_person: str
     failed: Scene
-    result: dict[str, Any]
-    seconds: float
 
 
 def swept(stack: Stack) -> Swept:
@@ -69,8 +64,6 @@ def swept(stack: Stack) -> Swept:
         orphan=orphan,
         suspended_by_a_person=stack.state(runs[2]).name or "",
         failed=failed,
-        result={},
-        seconds=seconds,
     )
 
 
@@ -78,9 +71,7 @@ def kill_at_once(stack: Stack, scene: Scene) -> UUID:
     """Start a run, and kill -9 its process before it has come to its table."""
     run = scene.start()
     wait_for(lambda: processes_of_run(str(run)), description="it has a process")
-    for pid in processes_of_run(str(run)):
-        os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: stack.state(run).is_crashed(), description="the run is Crashed")
+    stack.kill_process(run)
     assert RUN_LABEL not in stack.run(run).labels
     return run
 
@@ -137,9 +128,7 @@ def killed(stack: Stack) -> tuple[Scene, list[str]]:
     )
     run = scene.start()
     scene.wait_for_batches(3)
-    for pid in processes_of_run(str(run)):
-        os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: stack.state(run).is_crashed(), description="the run is Crashed")
+    stack.kill_process(run)
     stack.wait_for_no_process(run)
     time.sleep(15)  # Prefect's worker reports the crash a second time
     stack.client.set_flow_run_state(run, Scheduled(name="AwaitingRetry"))

@@ -9,7 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 from playwright.sync_api import expect
 
-from tests.e2e.browser import browser, keep_picture, needs_chromium, open_page
+from tests.e2e.browser import (
+    browser,
+    keep_picture,
+    needs_chromium,
+    open_page,
+    read_page,
+)
 from tests.e2e.scenes import Scene
 from tests.e2e.stack import Stack
 
@@ -42,11 +48,9 @@ def read_in_both(stack: Stack) -> Read:
         path = f"/artifacts/artifact/{stack.reports(run)[0].id}"
         for version in ("v2", "v1"):
             open_page(page, stack, path, version)
-            heading = page.get_by_role("heading", name="Read the result")
-            expect(heading).to_be_visible()
-            told.text[version] = page.locator("body").inner_text()
+            told.text[version] = read_page(page, until="Read the result")
             pictures = page.locator("img[src^='data:image/png']")
-            expect(pictures.last).to_be_visible()
+            expect(pictures.nth(1)).to_be_visible()
             told.pictures[version] = pictures.count()
             keep_picture(page, f"report-final-{version}")
             page.emulate_media(color_scheme="dark")

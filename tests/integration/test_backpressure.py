@@ -42,7 +42,6 @@ def watch_queue(sandbox: Sandbox, seconds: float) -> list[int]:
         return seconds
 
     sandbox.settings.batch_seconds = note
-    sandbox.settings.retry_after = None
     return seen
 
 

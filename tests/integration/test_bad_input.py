@@ -149,7 +149,6 @@ def test_a_refused_key_is_named_and_nothing_is_created(
     assert "test-key" not in str(caught.value)
     assert sandbox.ledger().batches() == []
     sandbox.accept_key("test-key")
-    sandbox.settings.retry_after = None
     assert run_job(asked, sandbox.url).by_status == {"succeeded": 2}
 
 

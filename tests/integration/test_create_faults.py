@@ -73,9 +73,8 @@ def named(kinds: list[tuple[str, dict[str, Any]]]) -> list[Any]:
 
 
 @pytest.fixture
-def asked(tmp_path: Path, sandbox: Sandbox) -> Job:
+def asked(tmp_path: Path) -> Job:
     """25 rows in three batches of 10, 9 and 6."""
-    sandbox.settings.retry_after = None
     source = tmp_path / "in.parquet"
     pd.DataFrame({"text": [f"row {n}" for n in range(ROWS)]}).to_parquet(source)
     advanced = {"rows_per_batch": 10, "check_every_seconds": 0.1}

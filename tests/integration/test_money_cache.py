@@ -82,7 +82,6 @@ def test_a_cache_that_is_primed_by_one_request_is_read_by_all_others(
 def test_the_second_batch_waits_until_the_first_one_has_primed_the_cache(
     held_sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    held_sandbox.settings.retry_after = None
     process = start_process(asked(tmp_path, 300, cache="primed"), held_sandbox.url)
 
     try:

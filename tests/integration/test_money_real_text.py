@@ -33,7 +33,6 @@ def told(day: str, summary: RunSummary, ledger_usd: float) -> None:
 def test_20_000_real_texts_today_and_the_same_table_tomorrow(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    sandbox.settings.retry_after = None
     texts = package_texts(ROWS)
     today, source = texts.iloc[: ROWS - 500], tmp_path / "texts.parquet"
     today.to_parquet(source, index=False)

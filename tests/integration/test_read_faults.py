@@ -43,7 +43,6 @@ PASSING: list[tuple[str, dict[str, Any]]] = [
 @pytest.fixture
 def asked(tmp_path: Path, sandbox: Sandbox) -> Job:
     """12 rows in three batches, which are looked at in the list."""
-    sandbox.settings.retry_after = None
     sandbox.settings.batch_seconds = 0.3
     return small_job(tmp_path, rows_per_batch=5)
 
@@ -197,7 +196,6 @@ def test_a_miss_is_forgotten_once_the_batch_is_collected(
 def test_unknown_processing_statuses_count_as_running(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    sandbox.settings.retry_after = None
     body = (
         '{"id":"msgbatch_1","type":"message_batch","processing_status":"hibernating",'
         '"created_at":"2026-11-22T12:00:00Z"}'

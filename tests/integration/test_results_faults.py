@@ -48,9 +48,8 @@ HARMLESS: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.fixture
-def asked(tmp_path: Path, sandbox: Sandbox) -> Job:
+def asked(tmp_path: Path) -> Job:
     """40 rows in one batch."""
-    sandbox.settings.retry_after = None
     return make_job(tmp_path, [f"row {n} ä漢🙂" for n in range(ROWS)])
 
 
@@ -122,7 +121,6 @@ def test_readings_that_are_cut_at_different_places_add_up(
 ) -> None:
     """A line that never comes in one reading comes in another."""
     asked = make_job(tmp_path, ["[[duplicate]] a", *(f"row {n}" for n in range(9))])
-    sandbox.settings.retry_after = None
     for share in (0.2, 0.9, 0.5):
         sandbox.fault("results", "cut_mid_line", share=share)
 
@@ -135,7 +133,6 @@ def test_readings_that_are_cut_at_different_places_add_up(
 def test_a_row_without_a_line_is_missing_and_sent_again_within_its_attempts(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    sandbox.settings.retry_after = None
     texts = ["[[missing]] for ever", "[[once:missing]]", *(f"{n}" for n in range(38))]
     asked = make_job(tmp_path, texts, attempts=2)
 
@@ -152,7 +149,6 @@ def test_a_row_without_a_line_is_missing_and_sent_again_within_its_attempts(
 def test_foreign_and_duplicate_lines_change_nothing(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    sandbox.settings.retry_after = None
     texts = [f"[[foreign]] {n}" for n in range(30)] + ["[[duplicate]] x"] * 5
     asked = make_job(tmp_path, [f"{text} {n}" for n, text in enumerate(texts)])
 
@@ -167,7 +163,6 @@ def test_a_batch_whose_only_line_is_foreign_is_still_ours_if_the_api_said_so(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
     """It must not be let go, and asked for, for ever."""
-    sandbox.settings.retry_after = None
     asked = make_job(tmp_path, ["[[missing]]"], attempts=1)
     sandbox.fault("results", "foreign_line", times=-1)
 
@@ -180,7 +175,6 @@ def test_a_batch_whose_only_line_is_foreign_is_still_ours_if_the_api_said_so(
 def test_a_line_of_more_than_a_megabyte_is_read(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    sandbox.settings.retry_after = None
     asked = make_job(tmp_path, ["[[long:1200000]]", "short"])
 
     run_job(asked, sandbox.url)

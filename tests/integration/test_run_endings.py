@@ -35,10 +35,9 @@ ONCE = {"attempts": 1, "retry_on": [], "check_every_seconds": 0.1}
 
 
 @pytest.fixture(autouse=True)
-def short_patience(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> None:
+def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Missing lines are waited for in seconds, not minutes."""
     monkeypatch.setenv("BATCHKIT_REREAD_SECONDS", "0.05")
-    sandbox.settings.retry_after = None
 
 
 def table(folder: Path, texts: list[str]) -> Path:

@@ -44,7 +44,6 @@ def check(sandbox: Sandbox, output: Path) -> None:
 def test_a_run_killed_while_it_waits_goes_on_and_sends_nothing_twice(
     held_sandbox: Sandbox, source: Path, tmp_path: Path
 ) -> None:
-    held_sandbox.settings.retry_after = None
     asked = job(source, tmp_path / "out.parquet", "Say {text}", advanced=ADVANCED)
     process = start_process(asked, held_sandbox.url)
     wait_until(
@@ -68,7 +67,6 @@ def test_a_run_killed_while_it_waits_goes_on_and_sends_nothing_twice(
 def test_a_run_killed_while_it_collects_goes_on_and_loses_nothing(
     held_sandbox: Sandbox, source: Path, tmp_path: Path
 ) -> None:
-    held_sandbox.settings.retry_after = None
     held_sandbox.settings.results_bytes_per_second = 100_000
     asked = job(source, tmp_path / "out.parquet", "Say {text}", advanced=ADVANCED)
     process = start_process(asked, held_sandbox.url)

@@ -47,7 +47,6 @@ def reviews() -> pd.DataFrame:
 def test_a_table_of_25_000_rows_comes_back_whole_with_right_answers(
     sandbox: Sandbox, reviews: pd.DataFrame, tmp_path: Path
 ) -> None:
-    sandbox.settings.retry_after = None
     reviews.to_parquet(tmp_path / "reviews.parquet")
     prompt = "Is this good? {text} ({stars} stars, {shop})"
     asked = job(tmp_path / "reviews.parquet", tmp_path / "out.parquet", prompt)
@@ -72,7 +71,6 @@ def test_a_table_of_25_000_rows_comes_back_whole_with_right_answers(
 def test_starting_the_same_job_again_sends_nothing(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    sandbox.settings.retry_after = None
     pd.DataFrame({"text": ["a", "b", "c"]}).to_parquet(tmp_path / "in.parquet")
     asked = job(tmp_path / "in.parquet", tmp_path / "out.parquet", "Say {text}")
     first = run_job(asked, sandbox.url)
@@ -90,7 +88,6 @@ def test_starting_the_same_job_again_sends_nothing(
 def test_a_folder_a_csv_and_json_lines_give_the_answers_of_one_parquet(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    sandbox.settings.retry_after = None
     frame = pd.DataFrame({"text": [f"row {n}" for n in range(600)], "n": range(600)})
     frame.to_parquet(tmp_path / "one.parquet")
     frame.to_csv(tmp_path / "one.csv", index=False)
@@ -116,7 +113,6 @@ def test_a_folder_a_csv_and_json_lines_give_the_answers_of_one_parquet(
 
 
 def test_a_memory_url_works_as_source_and_output(sandbox: Sandbox) -> None:
-    sandbox.settings.retry_after = None
     frame = pd.DataFrame({"text": ["x", "y"]})
     frame.to_parquet("memory://tables/in.parquet")
     asked = job("memory://tables/in.parquet", "memory://tables/out.parquet", "{text}")
@@ -133,7 +129,6 @@ def test_batch_dataframe_gives_the_same_kind_of_frame_back(
     import polars as pl
     import pyarrow as pa
 
-    sandbox.settings.retry_after = None
     monkeypatch.setenv("BATCHKIT_HOME", str(tmp_path))
     key: AnthropicCredentials = credentials(sandbox.url)
     frames = (

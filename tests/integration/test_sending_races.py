@@ -30,7 +30,7 @@ from batchkit_tasks.sandbox.server import Sandbox
 from batchkit_tasks.steps.reconciling import NotYet
 from batchkit_tasks.steps.sending import Split, send_chunk
 from tests.integration.impatience import impatient
-from tests.integration.reconciling_support import provisional
+from tests.integration.reconciling_support import provisional, run
 from tests.integration.running import (
     credentials,
     job,
@@ -40,7 +40,7 @@ from tests.integration.running import (
     wait_until,
 )
 
-__all__ = ["impatient"]
+__all__ = ["impatient", "run"]
 pytestmark = pytest.mark.usefixtures("impatient")
 
 
@@ -58,14 +58,6 @@ def asked(tmp_path: Path) -> Job:
     pd.DataFrame({"text": [f"{n}" * 2_000_000 for n in range(8)]}).to_parquet(source)
     advanced = {"check_every_seconds": 0.1}
     return job(source, tmp_path / "out.parquet", "{text}", advanced=advanced)
-
-
-@pytest.fixture
-def run(asked: Job) -> Run:
-    """The run, planned."""
-    url = steps.stage_input(asked)
-    steps.plan_chunks(url)
-    return Run(url)
 
 
 def intent_of_first(run: Run) -> Intended:

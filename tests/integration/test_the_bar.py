@@ -251,12 +251,6 @@ def check(asked: Job, texts: list[str]) -> None:
     assert [row["response"] for row in rows] == [right_answer(text) for text in texts]
 
 
-@pytest.fixture(autouse=True)
-def quick(sandbox: Sandbox) -> None:
-    """Polls are not held back."""
-    sandbox.settings.retry_after = None
-
-
 @pytest.mark.parametrize("which", [1, 2, 3])
 def test_01_killed_between_the_post_and_the_record_of_its_id(
     sandbox: Sandbox, tmp_path: Path, which: int

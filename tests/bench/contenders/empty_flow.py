@@ -27,8 +27,11 @@ def do_nothing(batch: int) -> int:
 def empty_flow(batches: int) -> None:
     """Run two tasks a batch, side by side."""
     with ThreadPoolExecutor(THREADS) as pool:
-        for batch in range(2 * batches):
+        runs = [
             pool.submit(contextvars.copy_context().run, do_nothing, batch)
+            for batch in range(2 * batches)
+        ]
+    assert [run.result() for run in runs] == [*range(2 * batches)]
 
 
 def run(work: Work, meter: Meter) -> None:
