@@ -151,7 +151,10 @@ def write(work: Work, link: Any, batches: list[str], meter: Meter) -> None:
     writer = pq.ParquetWriter(
         work.output, schema, compression="zstd", use_dictionary=categories
     )
-    for (start, table), batch in zip(windows(work), batches, strict=True):
+    tables = windows(work)
+    for batch in batches:
+        with meter.phase("write"):
+            start, table = next(tables)
         with meter.phase("collect"):
             numbers, answers = texts(fetch(link, batch))
             order: Any = np.empty(len(numbers), np.int64)
