@@ -119,7 +119,7 @@ class Intended(Record, frozen=True, tag_field="state", tag="intended"):
     requests: int
     body_bytes: int
     digest: str
-    """BLAKE2b of the body, hexadecimal."""
+    """SHA-256 of the body, hexadecimal."""
     intended_at: datetime
     """By our clock."""
     clock_skew_seconds: float | None

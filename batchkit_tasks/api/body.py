@@ -39,7 +39,7 @@ class Body:
             "IO[bytes]",
             tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES),  # noqa: SIM115 - close()
         )
-        digest = hashlib.blake2b(digest_size=16)
+        digest = hashlib.sha256()
         self.size = 0
         for piece in _pieces(items):
             digest.update(piece)

@@ -18,9 +18,9 @@ from batchkit_tasks.errors import ParameterError
 from batchkit_tasks.pricing.library import bare
 from batchkit_tasks.prompts import Template
 from batchkit_tasks.prompts.rendering import Texts
+from batchkit_tasks.prompts.request_items import Piece, joined
 from batchkit_tasks.prompts.requests import (
     Built,
-    Encoded,
     RequestBuilder,
     blank_rows,
     encoded,
@@ -83,12 +83,11 @@ class CachedBuilder(RequestBuilder):
     def overhead(self) -> int:
         """Bytes that the mark adds to a request."""
         one: Mapping[str, Texts] = {name: [""] for name in self.columns}
-        pieces = [
-            b"".join(each if isinstance(each, bytes) else each[0] for each in parts)
+        with_mark, without = (
+            joined([*builder._content(one, 1), *builder._system_pieces(one, 1)], 1)[0]
             for builder in (self, self._plain)
-            for parts in ([*builder._content(one, 1), *builder._system_parts(one, 1)],)
-        ]
-        return len(pieces[0]) - len(pieces[1])
+        )
+        return len(with_mark) - len(without)
 
     def build(self, rows: pa.Table) -> Built:
         """Give the params of each row, or why it cannot be sent."""
@@ -98,12 +97,13 @@ class CachedBuilder(RequestBuilder):
         if not self._prefix or not alone - built.reasons.keys():
             return built
         plain = self._plain.build(rows).params
-        params = [
-            plain[at] if at in alone else each for at, each in enumerate(built.params)
+        either = [
+            (plain[at] if at in alone else each) or b""
+            for at, each in enumerate(built.params)
         ]
-        return Built(params, built.reasons)
+        return Built([either], built.count, built.reasons)
 
-    def _content(self, texts: Mapping[str, Texts], count: int) -> list[bytes | Encoded]:
+    def _content(self, texts: Mapping[str, Texts], count: int) -> list[Piece]:
         if not self._prefix:
             return super()._content(texts, count)
         shared = msgspec.json.encode(self._prefix)
@@ -113,11 +113,9 @@ class CachedBuilder(RequestBuilder):
             b"}]",
         ]
 
-    def _system_parts(
-        self, texts: Mapping[str, Texts], count: int
-    ) -> list[bytes | Encoded]:
+    def _system_pieces(self, texts: Mapping[str, Texts], count: int) -> list[Piece]:
         if self._prefix or not self._system.parts:
-            return super()._system_parts(texts, count)
+            return super()._system_pieces(texts, count)
         shared = msgspec.json.encode("".join(self._system.literals))
         return [b',"system":[{"type":"text","text":%b,%b}]' % (shared, MARK)]
 

@@ -7,8 +7,9 @@ the moment of sending (the nonce is put around `params` at the last moment).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import repeat
 from typing import Any, Final
 
@@ -24,12 +25,14 @@ from batchkit_tasks.prompts.request_items import (
     BODY_START,
     BODY_STOP,
     NONCE_CHARS,
+    Piece,
     body_bytes,
     custom_id,
     encode_item,
     encode_items,
     item_bytes,
     item_sizes,
+    joined,
     request_hash,
     request_hashes,
 )
@@ -54,14 +57,24 @@ __all__ = (
 _encode: Final = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Built:
     """The requests of some rows."""
 
-    params: list[bytes | None]
-    """JSON of each row's `params`; None: the row is not to be sent."""
+    pieces: list[Piece]
+    """JSON of each row's `params`, in pieces; of any kind where there is a reason."""
+    count: int
+    """How many rows."""
     reasons: dict[int, str]
-    """Why not, by index in these rows; its keys are exactly the Nones of `params`."""
+    """Why a row is not to be sent, by index in these rows."""
+
+    @cached_property
+    def params(self) -> list[bytes | None]:
+        """JSON of each row's `params`; None: the row is not to be sent."""
+        params: list[bytes | None] = [*joined(self.pieces, self.count)]
+        for row in self.reasons:
+            params[row] = None
+        return params
 
 
 class RequestBuilder:
@@ -150,19 +163,16 @@ class RequestBuilder:
             texts = {name: _blanked(column, reasons) for name, column in texts.items()}
         for row in blank_rows(self._prompt, texts, count):
             reasons.setdefault(row, "the prompt is empty")
-        parts: list[bytes | Encoded] = [
+        pieces: list[Piece] = [
             self._start,
             *self._content(texts, count),
             b"}]",
-            *self._system_parts(texts, count),
+            *self._system_pieces(texts, count),
             self._stop,
         ]
-        params: list[bytes | None] = list(map(b"".join, _by_row(parts, count)))
-        for row in reasons:
-            params[row] = None
-        return Built(params, dict(sorted(reasons.items())))
+        return Built(pieces, count, dict(sorted(reasons.items())))
 
-    def _content(self, texts: Mapping[str, Texts], count: int) -> list[bytes | Encoded]:
+    def _content(self, texts: Mapping[str, Texts], count: int) -> list[Piece]:
         """Give the bytes of the message's content."""
         return [encoded(self._prompt, texts, count)]
 
@@ -195,25 +205,19 @@ class RequestBuilder:
     def _texts(self, rows: pa.Table) -> dict[str, Texts]:
         return {name: render_column(rows.column(name), name) for name in self.columns}
 
-    def _system_parts(
-        self, texts: Mapping[str, Texts], count: int
-    ) -> list[bytes | Encoded]:
+    def _system_pieces(self, texts: Mapping[str, Texts], count: int) -> list[Piece]:
         """Give the system prompt's bytes; rows in which it is blank have none."""
         if not self._system.parts:
             return []
-        parts = [b',"system":', encoded(self._system, texts, count)]
+        pieces = [b',"system":', encoded(self._system, texts, count)]
         blank = set(blank_rows(self._system, texts, count))
         if not blank:
-            return parts
-        rows = enumerate(_by_row(parts, count))
-        return [[b"" if at in blank else b"".join(row) for at, row in rows]]
+            return pieces
+        rows = enumerate(joined(pieces, count))
+        return [[b"" if at in blank else row for at, row in rows]]
 
 
-Encoded = list[bytes]
-"""A piece of JSON for each row."""
-
-
-def encoded(template: Template, texts: Mapping[str, Texts], count: int) -> Encoded:
+def encoded(template: Template, texts: Mapping[str, Texts], count: int) -> list[bytes]:
     """Fill a template for each row, and give the text as a JSON string.
 
     Args:
@@ -267,12 +271,6 @@ def _blanked(column: Texts, rows: Iterable[int]) -> Texts:
     for row in rows:
         column[row] = ""
     return column
-
-
-def _by_row(parts: Sequence[bytes | Encoded], count: int) -> Iterator[tuple[Any, ...]]:
-    """Give each row's pieces; a constant is the same in all rows."""
-    columns = [repeat(p, count) if isinstance(p, bytes) else p for p in parts]
-    return zip(*columns, strict=True)
 
 
 def blank_rows(

@@ -167,9 +167,9 @@ def _items(run: Run, chunk: Chunk, nonce: str) -> Generator[bytes]:
     """The items of a chunk, many at a time, joined by commas."""
     builder = run.requests_for(chunk)
     for window, table in read_chunk(run, chunk, positions(chunk), builder.columns):
-        params = builder.build(table).params
-        assert None not in params, "a planned row has no request any more"
-        yield encode_items(nonce, window.tolist(), params)
+        built = builder.build(table)
+        assert not built.reasons, "a planned row has no request any more"
+        yield encode_items(nonce, window.tolist(), built.pieces)
 
 
 def _record(

@@ -25,6 +25,7 @@ from batchkit_tasks.prompts.requests import (
     encode_items,
     item_bytes,
     item_sizes,
+    joined,
     request_hash,
     request_hashes,
 )
@@ -271,11 +272,29 @@ def test_equal_params_have_equal_hashes_of_16_bytes():
     assert len(request_hash(b"a")) == 16
 
 
-def test_many_items_are_the_single_items_joined_by_commas():
-    places, params = [0, 7, 10_000], [b'{"a":1}', b"{}", b'{"b":2}']
-    single = [encode_item(NONCE, at, p) for at, p in zip(places, params, strict=True)]
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [[b'{"a":1}', b"{}", b'{"b":2}']],
+        [b'{"a":', b'"', [b"x", b"", b"z"], b'"', b"}"],
+        [
+            b'{"a":',
+            [b"1", b"2", b"3"],
+            b',"b":',
+            [b"4", b"5", b"6"],
+            [b"}", b"}", b"}"],
+        ],
+        [b"{}"],
+    ],
+)
+def test_many_items_are_the_single_items_joined_by_commas(pieces: list[Any]):
+    places = [0, 7, 10_000]
+    single = [
+        encode_item(NONCE, at, params)
+        for at, params in zip(places, joined(pieces, 3), strict=True)
+    ]
 
-    assert encode_items(NONCE, places, params) == b",".join(single)
+    assert encode_items(NONCE, places, pieces) == b",".join(single)
 
 
 def test_many_hashes_are_the_single_hashes_and_zeros_for_no_request():
