@@ -7,8 +7,7 @@ ways give the same row for the same line.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +16,8 @@ import pyarrow as pa
 from batchkit_tasks.pricing.rates import ManyUsages, Usage
 from batchkit_tasks.results.lines import Result
 from batchkit_tasks.results.rows import TRUNCATED, Price, Row
+
+T = TypeVar("T")
 
 PriceMany = Callable[[str, ManyUsages], npt.NDArray[np.float64] | None]
 """As `Price`, for many requests of one model at once."""
@@ -28,7 +29,8 @@ UNUSABLE: Final = frozenset((*TRUNCATED, "refusal", "pause_turn"))
 class Plain:
     """The facts of some results, attribute by attribute; all of them if all are plain.
 
-    An attribute at a time is several times faster than a result at a time.
+    An attribute at a time, each by its name in a comprehension of its own: that takes
+    half the time of `attrgetter`.
     """
 
     def __init__(self, results: Sequence[Result]) -> None:
@@ -37,30 +39,28 @@ class Plain:
         Raises:
             NotPlainError: One of them at least is not plain.
         """
-        _demand(set(_pick("type", results)) == {"succeeded"})
-        messages = _pick("message", results)
-        _demand(None not in messages)
-        contents = _pick("content", messages)
+        _demand({result.type for result in results} == {"succeeded"})
+        messages = _all_there([result.message for result in results])
+        contents = [message.content for message in messages]
         _demand(set(map(len, contents)) == {1})
         blocks = [content[0] for content in contents]
-        _demand(set(_pick("type", blocks)) == {"text"})
-        self.texts: list[str] = _pick("text", blocks)
-        self.model: list[Any] = _pick("model", messages)
-        self.stop_reason: list[str | None] = _pick("stop_reason", messages)
-        _demand(None not in self.model and UNUSABLE.isdisjoint(self.stop_reason))
-        usages = _pick("usage", messages)
-        _demand(None not in usages)
-        _demand(_pick("server_tool_use", usages).count(None) == len(usages))
-        self.service_tier: list[str | None] = _pick("service_tier", usages)
-        self.geo: list[str | None] = _pick("inference_geo", usages)
-        written = _pick("cache_creation", usages)
-        _demand(None not in written)
+        _demand({block.type for block in blocks} == {"text"})
+        self.texts = [block.text for block in blocks]
+        self.model = _all_there([message.model for message in messages])
+        self.stop_reason = [message.stop_reason for message in messages]
+        _demand(UNUSABLE.isdisjoint(self.stop_reason))
+        usages = _all_there([message.usage for message in messages])
+        tools = [usage.server_tool_use for usage in usages]
+        _demand(tools.count(None) == len(tools))
+        self.service_tier = [usage.service_tier for usage in usages]
+        self.geo = [usage.inference_geo for usage in usages]
+        written = _all_there([usage.cache_creation for usage in usages])
         self.tokens = [
-            _numbers("input_tokens", usages),
-            _numbers("output_tokens", usages),
-            _numbers("ephemeral_5m_input_tokens", written),
-            _numbers("ephemeral_1h_input_tokens", written),
-            _numbers("cache_read_input_tokens", usages),
+            _numbers([usage.input_tokens for usage in usages]),
+            _numbers([usage.output_tokens for usage in usages]),
+            _numbers([cache.ephemeral_5m_input_tokens for cache in written]),
+            _numbers([cache.ephemeral_1h_input_tokens for cache in written]),
+            _numbers([usage.cache_read_input_tokens for usage in usages]),
         ]
 
 
@@ -73,14 +73,13 @@ def _demand(fact: bool) -> None:
         raise NotPlainError
 
 
-def _pick(name: str, values: Sequence[Any]) -> list[Any]:
-    return list(map(attrgetter(name), values))
+def _all_there(values: list[T | None]) -> list[T]:
+    _demand(None not in values)
+    return cast("list[T]", values)
 
 
-def _numbers(name: str, values: Sequence[Any]) -> npt.NDArray[np.int64]:
-    found = _pick(name, values)
-    _demand(None not in found)
-    return np.array(found, np.int64)
+def _numbers(values: list[int | None]) -> npt.NDArray[np.int64]:
+    return np.array(_all_there(values), np.int64)
 
 
 def is_plain(result: Result) -> bool:
