@@ -106,7 +106,7 @@ def _body_ends(
         raise ValueError(f"{len(places)} positions, but {len(sizes)} sizes")
     if not 1 <= max_requests <= API_MAX_REQUESTS_PER_BATCH:
         raise ValueError(f"max_requests is {max_requests}")
-    if np.any(np.diff(places) <= 0):
+    if (places[1:] <= places[:-1]).any():
         raise ValueError("positions must ascend")
     too_large = np.flatnonzero(sizes + BODY_OVERHEAD > max_bytes)
     if len(too_large):
@@ -114,7 +114,9 @@ def _body_ends(
         raise ValueError(
             f"row {places[row]} alone has {sizes[row]:,} bytes; a body holds {max_bytes:,}"
         )
-    return np.concatenate(([0], np.cumsum(sizes + 1)))
+    ends = np.zeros(len(sizes) + 1, np.int64)
+    np.cumsum(sizes + 1, out=ends[1:])
+    return ends
 
 
 def _size(ends: npt.NDArray[np.int64], start: int, stop: int) -> int:

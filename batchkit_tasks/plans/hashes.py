@@ -41,8 +41,6 @@ def from_column(column: pa.ChunkedArray | pa.Array) -> Hashes:
 
 def leaders(hashes: Hashes) -> Positions:
     """Give for each request the index of the first one that is equal; its own if none."""
-    if _all_differ(hashes):
-        return np.arange(len(hashes), dtype=np.int64)
     order, starts = _groups(hashes)
     first = np.empty(len(hashes), dtype=np.int64)
     sizes = np.diff(np.append(starts, len(hashes)))
@@ -50,8 +48,11 @@ def leaders(hashes: Hashes) -> Positions:
     return first
 
 
-def _all_differ(hashes: Hashes) -> bool:
-    """Whether that can be seen by the first numbers alone, in a third of the memory."""
+def all_differ(hashes: Hashes) -> bool:
+    """Whether no two are equal; in a third of the memory that `leaders` takes.
+
+    False is said too where two requests agree in the first number only.
+    """
     first = np.sort(hashes[:, 0])
     return not (first[1:] == first[:-1]).any()
 
@@ -65,32 +66,41 @@ class Wanted:
     """
 
     def __init__(self, hashes: Hashes, positions: Positions) -> None:
-        order, starts = _groups(hashes)
-        self._hashes, self._positions = hashes[order], positions[order]
-        self._starts = starts
+        self._hashes, self._positions = hashes, positions
+        self._starts: Positions | None = (
+            None  # nothing is sorted until there is a match
+        )
 
     def __len__(self) -> int:
         return len(self._positions)
 
     def match(self, found: Hashes) -> tuple[Positions, Positions]:
         """Give pairs of a found answer's index and a wanted position, each used once."""
+        own = self._sort()
         order, starts = _groups(found)
         heads = found[order[starts]]
-        at = np.searchsorted(self._hashes[self._starts, 0], heads[:, 0])
-        inside = at < len(self._starts)
-        at = np.minimum(at, max(len(self._starts) - 1, 0))
-        if not len(self._starts):
+        at = np.searchsorted(self._hashes[own, 0], heads[:, 0])
+        inside = at < len(own)
+        at = np.minimum(at, max(len(own) - 1, 0))
+        if not len(own):
             return np.empty(0, np.int64), np.empty(0, np.int64)
-        same = inside & (self._hashes[self._starts[at]] == heads).all(axis=1)
+        same = inside & (self._hashes[own[at]] == heads).all(axis=1)
         have = np.diff(np.append(starts, len(found)))[same]
-        want = np.diff(np.append(self._starts, len(self)))[at[same]]
+        want = np.diff(np.append(own, len(self)))[at[same]]
         pairs = np.minimum(have, want)
         within = np.arange(pairs.sum()) - np.repeat(np.cumsum(pairs) - pairs, pairs)
-        ours = np.repeat(self._starts[at[same]], pairs) + within
+        ours = np.repeat(own[at[same]], pairs) + within
         theirs = np.repeat(starts[same], pairs) + within
         matched = self._positions[ours]
         self._remove(ours)
         return order[theirs], matched
+
+    def _sort(self) -> Positions:
+        """Bring equal ones together; give where each group of them starts."""
+        if self._starts is None:
+            order, self._starts = _groups(self._hashes)
+            self._hashes, self._positions = self._hashes[order], self._positions[order]
+        return self._starts
 
     def _remove(self, rows: Positions) -> None:
         if not len(rows):

@@ -22,7 +22,7 @@ from batchkit_tasks.ground.table_files import moved_into_place
 from batchkit_tasks.output.table import own_columns
 from batchkit_tasks.parameters import Job
 from batchkit_tasks.parts.output_counts import NOT_SENT
-from batchkit_tasks.plans.hashes import leaders
+from batchkit_tasks.plans.hashes import Hashes, all_differ, leaders
 from batchkit_tasks.plans.taking_over import TakenOver, forget, take_over
 from batchkit_tasks.plans.weighing import (
     ROWS_PER_GROUP,
@@ -173,25 +173,34 @@ class _Shared:
 
 def _share(run: Run, weighed: Weighed, token: str) -> _Shared:
     """Find rows with equal requests, and rows whose answer was paid for before."""
+    # Arrays as long as the table: none is copied that can be used as it is.
     once = run.job.advanced.identical == "once"
     asked = weighed.asked
     same_as = np.full(len(weighed.sizes), -1, dtype=np.int64)
-    first = asked
-    if once:
-        first = asked[leaders(weighed.hashes[asked])]
+    own = first = asked
+    found = _hashes_of(weighed, asked)
+    if once and not all_differ(found):
+        first = asked[leaders(found)]
         follow = first != asked
         same_as[asked[follow]] = first[follow]
-    own = asked[first == asked]
-    taken = take_over(run, weighed.hashes[own], own, token, once=once)
-    served = np.isin(first, taken.positions)
-    reused = int(served.sum())
+        own = asked[~follow]
+    taken = take_over(run, _hashes_of(weighed, own), own, token, once=once)
+    reused, sent = 0, own
+    if len(taken.positions):
+        reused = int(np.isin(first, taken.positions).sum())
+        sent = np.setdiff1d(own, taken.positions, assume_unique=True)
     return _Shared(
-        sent=np.setdiff1d(own, taken.positions, assume_unique=True),
+        sent=sent,
         same_as=same_as,
         taken=taken,
         duplicates=len(asked) - len(own) - (reused - len(taken.positions)),
         reused=reused,
     )
+
+
+def _hashes_of(weighed: Weighed, positions: np.ndarray) -> Hashes:
+    is_all = len(positions) == len(weighed.hashes)
+    return weighed.hashes if is_all else weighed.hashes[positions]
 
 
 # --------------------------------------------------------------------- identity

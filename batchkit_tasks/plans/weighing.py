@@ -94,7 +94,8 @@ def weigh_rows(run: Run) -> Weighed:
         size = min(2 * size, window_rows(float(window.sizes.mean())))
         start = stop
     rows.close()
-    weighed.sizes[weighed.asked] += mark
+    if mark:
+        weighed.sizes[weighed.asked] += mark
     return weighed
 
 

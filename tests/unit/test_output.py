@@ -12,7 +12,7 @@ import pytest
 from batchkit_tasks.answers.formats import answer_format
 from batchkit_tasks.output.table import write_table
 from batchkit_tasks.parameters import ColumnsAnswer, OutputColumn
-from batchkit_tasks.parts.joined import MAX_OPEN_PARTS, Part, Parts
+from batchkit_tasks.parts.joined import Part, Parts
 from tests.made_tables import (
     NONCE,
     TEXT,
@@ -181,7 +181,7 @@ def test_only_a_few_parts_are_in_memory_at_a_time(tmp_path: Path):
         opened.read(pa.array(range(start, start + 5)).to_numpy())
         at_most = max(at_most, opened.in_memory)
 
-    assert at_most == MAX_OPEN_PARTS
+    assert at_most == 1
 
 
 def test_each_part_is_read_once_when_rows_come_in_order(
