@@ -60,7 +60,7 @@ def measure_all(
         for case, rows in map(tables.__getitem__, options.cases.split(","))
     }
     uploads = [
-        bench.take_turns(case, options.upload_rows, ["upload", "reading"], rounds)
+        bench.take_turns(case, options.upload_rows, ["upload", "reading"], 2 * rounds)
         for case in (LONG, LONGER)
         if options.upload_rows
     ]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
+import threading
 from collections.abc import Generator
 from pathlib import Path
 
@@ -21,20 +23,27 @@ def draining_server(*, json_answers: bool = False) -> Generator[str]:
     """
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.bench.server", *["json"] * json_answers],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
     )
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().strip()
-    finally:
-        process.terminate()
-        process.wait()
-        process.stdout.close()
+    with process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
+
+
+def end_with_parent() -> None:
+    """End this process when the one that started it is gone, however it ended."""
+    sys.stdin.read()
+    os._exit(0)
 
 
 def main() -> None:
+    threading.Thread(target=end_with_parent, daemon=True).start()
     from batchkit_tasks.sandbox.server import serve
     from tests.bench.tables import answers
 
