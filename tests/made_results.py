@@ -102,5 +102,13 @@ def collect(
 
 
 def row_of(result: Any, **options: Any) -> dict[str, Any]:
-    """The row of the part that one result becomes."""
-    return collect(line(0, result), **options).part.to_pylist()[0]
+    """The row of the part that one result becomes, whichever way it is read.
+
+    A line without its newline is read by itself, others many at a time.
+    """
+    by_itself, among_others = (
+        collect(line(0, result) + end, **options).part.to_pylist()[0]
+        for end in (b"", b"\n")
+    )
+    assert by_itself == among_others
+    return by_itself

@@ -67,9 +67,8 @@ class Wanted:
 
     def __init__(self, hashes: Hashes, positions: Positions) -> None:
         self._hashes, self._positions = hashes, positions
-        self._starts: Positions | None = (
-            None  # nothing is sorted until there is a match
-        )
+        # Nothing is copied and sorted before there is something to match.
+        self._starts: Positions | None = None
 
     def __len__(self) -> int:
         return len(self._positions)

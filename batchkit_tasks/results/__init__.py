@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import compress
 from typing import Any, Final
 
@@ -180,13 +181,11 @@ class ResultReader:
     def _take_all(self, decoded: list[ResultLine], lines: bytes) -> bool:
         """Take lines at once; False, and nothing is taken, if one is not ours or new."""
         slots = self._slots([line.custom_id for line in decoded])
-        if slots is None or self._read_now[slots].any():
+        if slots is None or len(np.unique(slots)) < len(slots):
             return False
-        before = np.count_nonzero(self._read_now)
+        if self._read_now[slots].any():
+            return False
         self._read_now[slots] = True
-        if np.count_nonzero(self._read_now) < before + len(slots):
-            self._read_now[slots] = False
-            return False
         self._lines += len(decoded)
         self._nonce_seen |= bool(decoded)
         results = [line.result for line in decoded]
@@ -197,8 +196,10 @@ class ResultReader:
         return True
 
     def _slots(self, custom_ids: list[str]) -> npt.NDArray[np.int64] | None:
-        """Where the rows of requests stand among those that were sent; None if one of
-        them was not. All at once, as numbers: no text is looked up."""
+        """Look up many custom_ids at once, as numbers; None if one of them is not ours.
+
+        Gives what `_slot_of` gives, without a dictionary's price for every line.
+        """
         ids = pa.array(custom_ids, pa.string())
         if not pc.all(pc.starts_with(ids, self._prefix)).as_py():
             return None
@@ -213,6 +214,12 @@ class ResultReader:
         slots = np.searchsorted(self._positions, positions)
         is_ours = self._positions[np.minimum(slots, len(self._positions) - 1)]
         return slots if (is_ours == positions).all() else None
+
+    @cached_property
+    def _slot_of(self) -> dict[str, int]:
+        """The place of each custom_id that was sent; for lines read one by one."""
+        ids = (f"{self._prefix}{position}" for position in self._positions.tolist())
+        return {custom_id: slot for slot, custom_id in enumerate(ids)}
 
     def _keep(self, slots: npt.NDArray[np.int64], results: Sequence[Result]) -> bool:
         """Keep results in columns, if all of them are plain."""
@@ -247,13 +254,12 @@ class ResultReader:
             return
         self._lines += 1
         custom_id = decoded.custom_id
-        found = self._slots([custom_id])
-        if found is None:
+        slot = self._slot_of.get(custom_id)
+        if slot is None:
             self._foreign += 1
             self._nonce_seen |= custom_id.startswith(self._prefix)
             return
         self._nonce_seen = True
-        slot = int(found[0])
         if self._read_now[slot]:
             self._duplicates += 1
         self._read_now[slot] = True

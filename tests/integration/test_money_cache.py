@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 
 from batchkit_tasks.errors import ParameterError
+from batchkit_tasks.records import Submitted
+from batchkit_tasks.run_dir import RunDir
 from batchkit_tasks.sandbox.server import Sandbox
 from tests.integration.money_support import billed, exactly
 from tests.integration.running import (
@@ -43,6 +45,10 @@ def requests(sandbox: Sandbox) -> list[dict[str, Any]]:
     """The params of all requests, in the order of their batches."""
     ledger = sandbox.ledger()
     return [p for e in ledger.batches() for p in ledger.params(e.id).values()]
+
+
+def records_of(run: str) -> list[Submitted]:
+    return [r for r in RunDir(run).records() if isinstance(r, Submitted)]
 
 
 MARK = {"type": "ephemeral", "ttl": "1h"}
@@ -150,6 +156,17 @@ def test_a_shared_part_below_the_models_minimum_is_warned_of(
 
     assert "claude-opus-5-5 caches from 4,096 on, so nothing" in caplog.text
     assert summary.cache_hit_rate is None
+
+
+def test_no_body_is_larger_than_asked_for_though_marks_make_requests_longer(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    one = asked(tmp_path, 8_000, system="Be brief.", mb_per_batch=1)
+
+    summary = run_job(one, sandbox.url)
+
+    sizes = [record.intent.body_bytes for record in records_of(summary.run)]
+    assert max(sizes) <= 1_000_000 < sum(sizes)
 
 
 def test_requests_that_share_nothing_cannot_be_cached(

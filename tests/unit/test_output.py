@@ -12,7 +12,7 @@ import pytest
 from batchkit_tasks.answers.formats import answer_format
 from batchkit_tasks.output.table import write_table
 from batchkit_tasks.parameters import ColumnsAnswer, OutputColumn
-from batchkit_tasks.parts.joined import Part, Parts
+from batchkit_tasks.parts.joined import MAX_OPEN_PARTS, Part, Parts
 from tests.made_tables import (
     NONCE,
     TEXT,
@@ -182,6 +182,18 @@ def test_only_a_few_parts_are_in_memory_at_a_time(tmp_path: Path):
         at_most = max(at_most, opened.in_memory)
 
     assert at_most == 1
+
+
+def test_of_many_rounds_only_some_parts_are_in_memory(tmp_path: Path):
+    parts = [part(tmp_path, chunk(0, (0, 20)))]
+    for number in range(2, 10):
+        again = chunk(number, (number, number + 1), (20 - number, 21 - number))
+        parts.append(part(tmp_path, again, round=number))
+    opened = Parts(parts, TEXT.fields)
+
+    opened.read(pa.array(range(10)).to_numpy())
+
+    assert opened.in_memory == MAX_OPEN_PARTS
 
 
 def test_each_part_is_read_once_when_rows_come_in_order(

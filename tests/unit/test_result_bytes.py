@@ -98,10 +98,11 @@ def test_a_line_that_is_no_result_is_counted_as_torn(odd: bytes):
     assert (found.torn, found.lines, found.missing) == (1, 1, 0)
 
 
-def test_the_first_of_two_lines_wins_and_the_other_is_counted():
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_the_first_of_two_lines_wins_and_the_other_is_counted(end: bytes):
     first, second = line(0, succeeded("1")), line(0, errored("api_error", "2"))
 
-    found = collect(first + b"\n" + second)
+    found = collect(first + b"\n" + second + end)
 
     assert found.part["response"].to_pylist() == ["1"]
     assert (found.lines, found.duplicates, found.types) == (2, 1, {"succeeded": 1})

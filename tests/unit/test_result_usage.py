@@ -11,6 +11,8 @@ from batchkit_tasks.pricing.rates import Usage
 from tests.made_results import (
     MODEL,
     USAGE,
+    collect,
+    line,
     row_of,
     succeeded,
 )
@@ -81,7 +83,8 @@ def test_a_whole_number_with_a_point_is_a_count():
     assert row["input_tokens"] == 12
 
 
-def test_the_price_sees_all_that_was_used():
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_the_price_sees_all_that_was_used(end: bytes):
     seen: list[tuple[str, Usage]] = []
     usage = USAGE | {
         "cache_creation": {
@@ -93,7 +96,8 @@ def test_the_price_sees_all_that_was_used():
         "server_tool_use": {"web_search_requests": 4, "web_fetch_requests": 5},
     }
 
-    row_of(succeeded(usage=usage), price=lambda m, u: seen.append((m, u)))
+    data = line(0, succeeded(usage=usage)) + end
+    collect(data, price=lambda m, u: seen.append((m, u)))
 
     expected = Usage(
         input_tokens=100,
