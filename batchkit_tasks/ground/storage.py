@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import os
 import uuid
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, TypeVar, cast
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -22,6 +23,12 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+ROUND_TRIPS: Final = 16
+"""Calls to a remote filesystem that are under way at once."""
 
 _LOCAL: Any = LocalFileSystem()
 
@@ -57,6 +64,17 @@ def read(url: str) -> bytes | None:
         return cast(bytes, fs.cat_file(path))
     except FileNotFoundError:
         return None
+
+
+def for_each(url: str, work: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """Do something for many files of a folder, in the order of the items.
+
+    Where each takes a round trip, that is many at once.
+    """
+    if isinstance(filesystem(url)[0], LocalFileSystem):
+        return list(map(work, items))
+    with ThreadPoolExecutor(ROUND_TRIPS, "storage") as pool:
+        return list(pool.map(work, items))
 
 
 def exists(url: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import Any, Final
 
 import msgspec
@@ -137,7 +137,7 @@ class Purse:
         self._spent: dict[int, float | None] = {}
 
     def question(
-        self, chunks: Iterable[Chunk], collected: set[int], waiting: set[int]
+        self, chunks: Iterable[Chunk], collected: Set[int], waiting: Set[int]
     ) -> Question | None:
         """Ask whether the budget covers all that is left; None: it does.
 
@@ -170,7 +170,7 @@ class Purse:
         return budget.current(decisions(self._run.dir), 0.0)[1]
 
     def _standing(
-        self, chunks: list[Chunk], collected: set[int], waiting: set[int]
+        self, chunks: list[Chunk], collected: Set[int], waiting: Set[int]
     ) -> Standing:
         spent = [self._spent_on(c) for c in chunks if c.number in collected]
         flying = [c for c in chunks if c.number not in collected | waiting]

@@ -71,7 +71,9 @@ def read_facts(
     parts = {part.chunk.number: part for part in parts_of(run)} if new else {}
     for number in sorted(new):
         digests[number] = digest_part(run, parts[number])
-    lines = _lines(rounds, run.dir.latest_records(), digests, facts)
+    settled = {line.chunk for line in facts.lines if line.state == "collected"}
+    records = run.dir.latest_records(without=settled)
+    lines = _lines(rounds, records, digests, facts)
     first = rounds[0] if rounds else Round(number=1, chunks=())
     made = decisions(run.dir)
     return replace(
@@ -141,6 +143,8 @@ def _lines(
 def _line(
     round_: Round, chunk: Chunk, record: ChunkRecord | None, before: BatchLine | None
 ) -> BatchLine:
+    if before is not None and before.state == "collected":
+        return before
     line = BatchLine(chunk=chunk.number, round=round_.number, rows=chunk.requests)
     if isinstance(record, Intended):
         return replace(line, state="unanswered")

@@ -113,8 +113,12 @@ class RunDir(Sendings):
                 raise RecordUnreadableError(url, f"it is that of round {round_.number}")
             if number != len(found) + 1:
                 raise RecordUnreadableError(url, f"round {len(found) + 1} is not there")
-            chunks = [c for chunk in round_.chunks for c in _expanded(chunk, splits)]
-            found.append(replace(round_, chunks=tuple(chunks)))
+            if splits:
+                chunks = (
+                    c for chunk in round_.chunks for c in _expanded(chunk, splits)
+                )
+                round_ = replace(round_, chunks=tuple(chunks))
+            found.append(round_)
         return found
 
     def _round(self, url: str) -> Round:

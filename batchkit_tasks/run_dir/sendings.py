@@ -61,9 +61,10 @@ class Sendings:
         with storage.locked(self._chunks):
             if self.is_split(intent.chunk) or self.is_collected(intent.chunk):
                 return False
-            before = self.record(intent.chunk, intent.sending - 1)
-            if intent.sending > 1 and not isinstance(before, Unsent):
-                return False
+            if intent.sending > 1:
+                before = self.record(intent.chunk, intent.sending - 1)
+                if not isinstance(before, Unsent):
+                    return False
             url = self.record_url(intent.chunk, intent.sending)
             return storage.create(url, msgspec.json.encode(intent))
 
@@ -125,9 +126,9 @@ class Sendings:
 
     def latest_record(self, chunk: int) -> tuple[int, ChunkRecord | None]:
         """The number of a chunk's last sending, and its record; 0 and None without."""
-        sending = self._sendings().get(chunk, 0)
-        found = self.record(chunk, sending) if sending else None
-        while later := self.record(chunk, sending + 1):  # the listing may be old
+        # Asked one by one: a list would have to name those of all chunks.
+        sending, found = 0, None
+        while later := self.record(chunk, sending + 1):
             sending, found = sending + 1, later
         return sending, found
 
@@ -142,8 +143,11 @@ class Sendings:
         """
         latest = self._sendings()
         wanted = sorted(latest.keys() - without)
-        found = {chunk: self.record(chunk, latest[chunk]) for chunk in wanted}
-        return {chunk: record for chunk, record in found.items() if record is not None}
+        found = storage.for_each(
+            self.url, lambda chunk: self.record(chunk, latest[chunk]), wanted
+        )
+        pairs = zip(wanted, found, strict=True)
+        return {chunk: record for chunk, record in pairs if record is not None}
 
     def records(self) -> Iterator[ChunkRecord]:
         """The records of every sending, in order."""

@@ -1,18 +1,19 @@
 """One round at work: batches are sent, looked at and collected side by side.
 
 One loop asks the run directory what is there, starts what can be started, and waits
-for whatever comes first.
+for whatever comes first. What was finished here since it asked, it knows by itself: so
+the calls to a run directory grow with the batches of a run, not with their square.
 """
 
 from __future__ import annotations
 
 import contextvars
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from batchkit_tasks.engine import Run
 from batchkit_tasks.errors import GaveUpWaitingError, MostRowsInvalidError
@@ -28,6 +29,8 @@ from batchkit_tasks.waiting.polling import Look
 
 if TYPE_CHECKING:
     from batchkit_tasks.keys import Key
+
+T = TypeVar("T")
 
 SENDERS: Final = 4
 """Bodies under way at once: enough to fill a line, few enough for memory."""
@@ -50,6 +53,10 @@ class RoundWork:
     ended: set[int] = field(default_factory=set)
     queue: Queue = field(default_factory=Queue)
     purse: Purse = field(init=False)
+    survey: Survey | None = None
+    """Where the run stands; None: the run directory is to be asked (again)."""
+    first_is_fine: bool = False
+    """Whether the first chunk is known not to be mostly invalid."""
 
     def __post_init__(self) -> None:
         self.purse = Purse(self.run)
@@ -76,10 +83,11 @@ class RoundWork:
     ) -> bool:
         """Start what can be started, then wait for something; True when all is done."""
         self.wake.clear()  # before looking: what ends from here on sets it again
-        self._harvest()
-        survey = survey_run(self.run)
+        survey = self._take_in()
         if not survey.open and not survey.unsent and not self._busy():
-            return True
+            self.survey = None  # another process may have cut a chunk in two meanwhile
+            survey = survey_run(self.run)
+            return not survey.open and not survey.unsent
         stop = self._reason_to_stop(survey)
         for chunk in survey.open:
             if chunk.number in self.ended and chunk.number not in self.collecting:
@@ -89,6 +97,7 @@ class RoundWork:
             if stop is None or chunk.number in survey.unclear:
                 self._send(senders, chunk)
         if stop and not (survey.open or survey.unclear or self._busy()):
+            self.survey = None
             self._stop(stop, survey)
             return False
         self._wait(survey)
@@ -172,6 +181,7 @@ class RoundWork:
             seconds = (self._next_event(survey) - datetime.now(UTC)).total_seconds()
             wait(self._futures(), timeout=seconds, return_when=FIRST_COMPLETED)
             return
+        self.survey = None  # others may have been at work while this process slept
         if not survey.open:
             self._wait_to_send()
             return
@@ -225,37 +235,50 @@ class RoundWork:
     def _futures(self) -> list[Future[Any]]:
         return [*self.sending.values(), *self.collecting.values()]
 
-    def _harvest(self) -> None:
-        """Take in what was finished; errors of any piece of work are raised here."""
-        for number, sent in _finished(self.sending):
-            self.not_before.pop(number, None)
-            if sent.batch_id is None and sent.again_at is not None:
-                self.not_before[number] = sent
-            elif sent.batch_id is not None:
-                self.host.log(self._sent_in_words(number, sent.batch_id))
-        for number, part in _finished(self.collecting):
-            self.ended.discard(number)
-            if part is None:
-                self.host.log(f"Batch {number + 1} was not ours; looking for it again.")
-                continue
-            self.host.collected(number, part.rows)
-            self.host.log(_collected_in_words(number, part))
+    def _take_in(self) -> Survey:
+        """Take in what was finished; errors of any piece of work are raised here.
 
-    def _sent_in_words(self, number: int, batch_id: str) -> str:
-        chunks = [chunk for round_ in self.run.rounds() for chunk in round_.chunks]
-        rows = sum(chunk.requests for chunk in chunks if chunk.number == number)
-        return (
-            f"Batch {number + 1} of {len(chunks):,} is at Anthropic: {rows:,} rows, "
-            f"{batch_id}"
-        )
+        Returns:
+            Where the run stands now.
+        """
+        sent, parts = _finished(self.sending), _finished(self.collecting)
+        all_well = all(s.batch_id for s in sent.values()) and None not in parts.values()
+        if self.survey is None or not all_well:
+            self.survey = survey_run(self.run)
+        elif sent or parts:
+            latest = {n: self.run.dir.latest_record(n)[1] for n in sent}
+            records = {n: record for n, record in latest.items() if record is not None}
+            self.survey = self.survey.and_then(records, parts)
+        for number, each in sent.items():
+            self._note_sent(number, each, self.survey.chunks)
+        for number, part in parts.items():
+            self._note_collected(number, part)
+        return self.survey
+
+    def _note_sent(self, number: int, sent: Sent, chunks: Sequence[Chunk]) -> None:
+        self.not_before.pop(number, None)
+        if sent.batch_id is None and sent.again_at is not None:
+            self.not_before[number] = sent
+        elif sent.batch_id is not None:
+            self.host.log(_sent_in_words(number, sent.batch_id, chunks))
+
+    def _note_collected(self, number: int, part: CollectedPart | None) -> None:
+        self.ended.discard(number)
+        if part is None:
+            self.host.log(f"Batch {number + 1} was not ours; looking for it again.")
+            return
+        self.host.collected(number, part.rows)
+        self.host.log(_collected_in_words(number, part))
 
     # ------------------------------------------------------------------ stopping
 
     def _reason_to_stop(self, survey: Survey) -> MostRowsInvalidError | Question | None:
         """Why nothing more is sent."""
-        if survey.has_first_attempts and (invalid := mostly_invalid(self.run, survey)):
-            rows, of, example = invalid
-            return MostRowsInvalidError(rows, of, example, self.run.job.output)
+        if not self.first_is_fine and survey.has_first_attempts:
+            if invalid := mostly_invalid(self.run, survey):
+                rows, of, example = invalid
+                return MostRowsInvalidError(rows, of, example, self.run.job.output)
+            self.first_is_fine = survey.first.number in survey.collected
         waiting = {chunk.number for chunk in survey.unsent} - survey.unclear
         waiting -= self.sending.keys()
         if not waiting:
@@ -287,9 +310,17 @@ class RoundWork:
             raise GaveUpWaitingError(overdue, hours, self.run.job.output)
 
 
-def _finished(futures: dict[int, Future[Any]]) -> list[tuple[int, Any]]:
+def _finished(futures: dict[int, Future[T]]) -> dict[int, T]:
     done = [number for number, future in futures.items() if future.done()]
-    return [(number, futures.pop(number).result()) for number in done]
+    return {number: futures.pop(number).result() for number in done}
+
+
+def _sent_in_words(number: int, batch_id: str, chunks: Sequence[Chunk]) -> str:
+    rows = sum(chunk.requests for chunk in chunks if chunk.number == number)
+    return (
+        f"Batch {number + 1} of {len(chunks):,} is at Anthropic: {rows:,} rows, "
+        f"{batch_id}"
+    )
 
 
 def _collected_in_words(number: int, part: CollectedPart) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 
 import pyarrow as pa
 
@@ -15,16 +17,26 @@ from batchkit_tasks.results import is_credit_message
 from batchkit_tasks.waiting.polling import Look
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True)
 class Survey:
-    """The chunks of all rounds, and what became of each."""
+    """The chunks of all rounds, and what became of each, at one moment."""
 
-    chunks: list[Chunk]
-    records: dict[int, ChunkRecord]
+    chunks: Sequence[Chunk]
+    records: Mapping[int, ChunkRecord]
     """Of chunks that are not collected."""
-    collected: set[int]
+    collected: Set[int]
 
-    @property
+    def and_then(
+        self, records: Mapping[int, ChunkRecord], collected: Iterable[int]
+    ) -> Survey:
+        """The same a moment later, when these chunks were sent and collected."""
+        return replace(
+            self,
+            records={**self.records, **records},
+            collected={*self.collected, *collected},
+        )
+
+    @cached_property
     def open(self) -> list[Chunk]:
         """Chunks whose batch exists and is not collected."""
         return [
@@ -34,7 +46,7 @@ class Survey:
             and isinstance(self.records.get(chunk.number), Submitted)
         ]
 
-    @property
+    @cached_property
     def unsent(self) -> list[Chunk]:
         """Chunks that have no batch yet, as far as is known."""
         return [
@@ -44,7 +56,7 @@ class Survey:
             and not isinstance(self.records.get(chunk.number), Submitted)
         ]
 
-    @property
+    @cached_property
     def unclear(self) -> set[int]:
         """Chunks whose create was begun and may or may not have made a batch."""
         return {
@@ -52,6 +64,12 @@ class Survey:
             for chunk in self.unsent
             if isinstance(self.records.get(chunk.number), Intended)
         }
+
+    @property
+    def first(self) -> Chunk:
+        """The chunk that tells about all others: not the one request that primes a
+        cache."""
+        return next((c for c in self.chunks if c.requests > 1), self.chunks[0])
 
     @property
     def has_first_attempts(self) -> bool:
@@ -91,11 +109,9 @@ def mostly_invalid(run: Run, survey: Survey) -> tuple[int, int, str] | None:
     Returns:
         How many, of how many, and what the API said of one of them.
     """
-    # One request that primes the cache tells nothing about the others.
-    first = next((c for c in survey.chunks if c.requests > 1), survey.chunks[0])
-    if first.number not in survey.collected:
+    if survey.first.number not in survey.collected:
         return None
-    part = read_part(run, first.number, ["error_type", "error"])
+    part = read_part(run, survey.first.number, ["error_type", "error"])
     invalid = part.filter(pc.equal(part["error_type"], "invalid_request_error"))
     credit = [is_credit_message(error) for error in invalid["error"].to_pylist()]
     invalid = invalid.filter(pc.invert(pa.array(credit, pa.bool_())))

@@ -52,9 +52,13 @@ def look(
         PollingError: The API has not known a batch of ours for ten minutes.
     """
     now = now or datetime.now(UTC)
-    collected = run.collected() | being_collected
-    planned = {chunk.number for round_ in run.rounds() for chunk in round_.chunks}
-    records = {n: r for n, r in run.latest_records().items() if n in planned}
+    here = run.collected()
+    collected = here | being_collected
+    requests = {c.number: c.requests for round_ in run.rounds() for c in round_.chunks}
+    # What is here had a batch, if it was not a single row that was too large for one.
+    had_one = {number for number in here if requests.get(number, 0) > 1}
+    newest = run.latest_records(without=had_one)
+    records = {n: record for n, record in newest.items() if n in requests}
     waiting_for = _settle_disputes(
         run,
         {
@@ -64,8 +68,9 @@ def look(
         },
     )
     submitted = [r for r in records.values() if isinstance(r, Submitted)]
+    total = len(had_one) + len(submitted)
     if not waiting_for:
-        return Look((), 0, len(submitted), now, "no message batch is open")
+        return Look((), 0, total, now, "no message batch is open")
     oldest = min(record.created_at for record in waiting_for.values())
     wanted = {record.batch_id for record in waiting_for.values()}
     found = api.look(wanted, oldest)
@@ -91,9 +96,9 @@ def look(
     return Look(
         ended=tuple(sorted(ended)),
         running=len(waiting_for) - len(ended),
-        total=len(submitted),
+        total=total,
         next_look_at=at,
-        message=_message(found, running, len(submitted), at),
+        message=_message(found, running, total, at),
         batches=seen,
         unanswered=isinstance(found, Later),
     )
