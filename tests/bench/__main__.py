@@ -40,8 +40,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--rows-per-batch", type=int, default=10_000)
     made.add_argument("--scale", default="1000,10000,100000,1000000")
     made.add_argument("--upload-rows", type=int, default=10_000)
-    made.add_argument("--flow-rows", type=int, default=1_000_000, help="0: no flow")
-    made.add_argument("--flow-rounds", type=int, default=1)
+    made.add_argument("--no-flow", action="store_true", help="without Prefect")
     made.add_argument("--peers", help="an interpreter that has the peers")
     made.add_argument("--peer-rows", type=int, default=10_000, help="rows for peers")
     made.add_argument("--folder", help="where to work; needs some gigabytes")
@@ -64,42 +63,41 @@ def measure_all(
         for case in (LONG, LONGER)
         if options.upload_rows
     ]
-    orchestrated = (
-        bench.take_turns(
-            SHORT,
-            options.flow_rows,
-            ("ours", "flow", "empty_flow"),
-            options.flow_rounds,
-        )
-        if options.flow_rows
-        else {}
-    )
+    growing = ("ours",) if options.no_flow else ("ours", "flow")
     sizes = [int(size) for size in options.scale.split(",")]
-    scale = [bench.take_turns(SHORT, rows, ["ours"], 1)["ours"] for rows in sizes]
+    scale = [bench.take_turns(SHORT, rows, growing, rounds) for rows in sizes]
+    last = () if options.no_flow else ("empty_flow",)
+    alone = bench.take_turns(SHORT, sizes[-1], last, rounds)
     text = TEXT.format(
         machine=report.machine(),
         engine=report.engine_table(cases),
         phases=report.phase_table(cases),
         uploads=report.upload_table(uploads),
-        flow=report.flow_table(orchestrated),
-        flow_rows=f"{options.flow_rows:,}",
-        scale=report.scale_table(scale),
+        scale=report.scale_table([runs["ours"] for runs in scale]),
+        flow=report.flow_table(scale, alone) if alone else "Not measured.",
     )
     return text, charts(cases, scale)
 
 
-def charts(cases: dict[str, dict[str, Runs]], scale: list[Runs]) -> dict[str, str]:
+def charts(
+    cases: dict[str, dict[str, Runs]], scale: list[dict[str, Runs]]
+) -> dict[str, str]:
     """Draw the contenders, and what grows."""
     compared = {
         case: {report.NAMES[n]: run.cpu() for n, run in runs.items() if n != "steps"}
         for case, runs in cases.items()
     }
+    bare = [runs["ours"] for runs in scale]
+    flows = [runs["flow"] for runs in scale if "flow" in runs]
     grown = {
-        "CPU": [run.cpu() * run.rows for run in scale],
-        "files": [run.fact("files") for run in scale],
-        "peak memory": [max(run.peak_mb, 1.0) for run in scale],
+        "CPU": [run.cpu() * run.rows for run in bare],
+        "files": [run.fact("files") for run in bare],
+        "peak memory": [max(run.peak_mb, 1.0) for run in bare],
     }
-    xs = [run.rows for run in scale]
+    if flows:
+        grown["task runs"] = [run.fact("task_runs") for run in flows]
+        grown["API calls"] = [run.fact("api_calls") for run in flows]
+    xs = [run.rows for run in bare]
     return {
         "contenders.svg": chart.bars("CPU time a row, whole run", compared, "µs"),
         "scale.svg": chart.lines("Growth with the rows, from the first", xs, grown),
@@ -133,19 +131,18 @@ What each phase takes of the floor shows how far it could be brought down at all
 
 {uploads}
 
-## As a Prefect run
-
-{flow_rows} short rows, the same job bare and as the flow `batch-table` on a local Prefect
-server, which is a process of its own and not counted. The last line is what Prefect
-takes by itself: a flow of two task runs a message batch that do nothing.
-
-{flow}
-
 ## As the table grows
 
 Short rows, batches of 10,000.
 
 {scale}
+
+## As a Prefect run
+
+The same tables, bare and as the flow `batch-table` on a local Prefect server, which is a
+process of its own and not counted; nor are events, which go to it over a WebSocket.
+
+{flow}
 
 ![Growth with the rows](scale.svg)
 """

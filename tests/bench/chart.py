@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 INK, PALE, OURS, OTHERS = "#24292f", "#d0d7de", "#0969da", "#8c959f"
-WIDTH, BAR, LEFT = 720, 26, 190
+WIDTH, BAR, LEFT, LABEL = 720, 26, 190, 16
 
 
 def bars(title: str, groups: Mapping[str, Mapping[str, float]], unit: str) -> str:
@@ -53,6 +53,7 @@ def lines(
     for x in xs:
         px, _ = at(x, 1)
         parts.append(_text(px, bottom + 18, f"{x:,.0f} rows", anchor="middle"))
+    labels: list[tuple[float, str, str]] = []
     colours = [OURS, "#cf222e", "#1a7f37", "#9a6700", "#8250df"]
     for (name, values), colour in zip(grown.items(), colours, strict=False):
         points = [at(x, v) for x, v in zip(xs, values, strict=True)]
@@ -60,8 +61,11 @@ def lines(
         parts.append(
             f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
         )
-        px, py = points[-1]
-        parts.append(_text(px + 8, py + 4, f"{name} ×{values[-1]:.3g}", colour=colour))
+        labels.append((points[-1][1], f"{name} ×{values[-1]:.3g}", colour))
+    below = 0.0
+    for y, label, colour in sorted(labels):
+        below = max(y + 4, below + LABEL)
+        parts.append(_text(right + 8, below, label, colour=colour))
     return _page(title, bottom + 40, parts)
 
 

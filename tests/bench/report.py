@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+import sysconfig
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from tests.bench.running import ORCHESTRATED, Runs
+from tests.bench.running import Runs
 
 NAMES = {
     "floor": "floor (memcpy-like)",
@@ -33,9 +34,16 @@ def machine() -> str:
         model = named[0].partition(":")[2].strip() if named else model
     load = os.getloadavg()[0]
     return (
-        f"{datetime.now(UTC):%d %B %Y}, Python {platform.python_version()}, "
+        f"{datetime.now(UTC):%d %B %Y}, Python {platform.python_version()} ({_build()}), "
         f"{os.cpu_count()} cores ({model}), load average {load:.1f} at the end"
     )
+
+
+def _build() -> str:
+    """How the interpreter was compiled: it makes pure Python up to a third faster."""
+    options = str(sysconfig.get_config_var("CONFIG_ARGS"))
+    is_optimized = "--enable-optimizations" in options
+    return "built with PGO" if is_optimized else "built without PGO"
 
 
 def engine_table(cases: Mapping[str, Mapping[str, Runs]]) -> str:
@@ -94,7 +102,7 @@ def scale_table(runs: Sequence[Runs]) -> str:
         "|---|---|---|---|---|---|---|\n"
     )
     return head + "\n".join(
-        f"| {run.rows:,} | {run.fact('batches'):.0f} | {run.cpu() * run.rows / 1e6:.1f} | "
+        f"| {run.rows:,} | {run.fact('batches'):.0f} | {_seconds(run):.1f} | "
         f"{run.cpu():.1f} | {run.wall:.1f} | {run.peak_mb:,.0f} MB | "
         f"{run.fact('files'):.0f} |"
         for run in runs
@@ -115,15 +123,36 @@ def upload_table(runs: Sequence[Mapping[str, Runs]]) -> str:
     )
 
 
-def flow_table(runs: Mapping[str, Runs]) -> str:
-    """A Prefect run beside a bare one."""
+def flow_table(scale: Sequence[Mapping[str, Runs]], alone: Mapping[str, Runs]) -> str:
+    """Prefect runs beside bare ones, and what Prefect takes by itself."""
     head = (
-        "| | message batches | CPU s | wall s | peak memory | task runs |\n"
-        "|---|---|---|---|---|---|\n"
+        "| rows | CPU s, bare | CPU s, as a flow | ratio | wall s, as a flow | "
+        "peak memory | task runs | Prefect API calls |\n"
+        "|---|---|---|---|---|---|---|---|\n"
     )
-    return head + "\n".join(
-        f"| {NAMES[name]} | {run.fact('batches'):.0f} | "
-        f"{run.cpu() * run.rows / 1e6:.1f} | {run.wall:.1f} | {run.peak_mb:,.0f} MB | "
-        f"{run.fact('task_runs') if name in ORCHESTRATED else 0:.0f} |"
-        for name, run in runs.items()
+    rows = [_flow_row(runs["ours"], runs["flow"]) for runs in scale]
+    empty = alone["empty_flow"]
+    return (
+        head
+        + "\n".join(rows)
+        + f"\n\nPrefect by itself: a flow of {empty.fact('task_runs'):.0f} task runs that "
+        f"do nothing takes {_seconds(empty):.1f} s of CPU."
     )
+
+
+def _flow_row(bare: Runs, flow: Runs) -> str:
+    cells = (
+        f"{bare.rows:,}",
+        f"{_seconds(bare):.1f}",
+        f"{_seconds(flow):.1f}",
+        f"{flow.cpu() / bare.cpu():.2f}",
+        f"{flow.wall:.1f}",
+        f"{flow.peak_mb:,.0f} MB",
+        f"{flow.fact('task_runs'):.0f}",
+        f"{flow.fact('api_calls'):.0f}",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _seconds(run: Runs) -> float:
+    return run.cpu() * run.rows / 1e6

@@ -19,8 +19,7 @@ def test_a_tiny_benchmark_measures_everything_and_draws_it(
         "60",
         "--upload-rows",
         "0",
-        "--flow-rows",
-        "0",
+        "--no-flow",
     ]
     few = ["--rounds", "1", "--rows-per-batch", "30", "--scale", "60"]
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import time
+from collections.abc import Generator
 from pathlib import Path
 from uuid import UUID
 
@@ -21,7 +24,8 @@ def run(work: Work, meter: Meter) -> None:
     """Run the flow in this process, and count its task runs."""
     assert os.environ.get("PREFECT_API_URL"), "a real server, not one of its own"
     asked = job(work)
-    with meter.phase("all"):
+    calls = ApiCalls()
+    with meter.phase("all"), calls.counted():
         summary = batch_table(
             source=asked.source,
             prompt=asked.prompt,
@@ -36,8 +40,34 @@ def run(work: Work, meter: Meter) -> None:
     meter.facts = {
         "batches": len(summary["batches"]),
         "files": files,
+        "api_calls": calls.count,
         "task_runs": task_runs(),
     }
+
+
+class ApiCalls(logging.Handler):
+    """Counts the calls of the Prefect API: the library under its client logs each."""
+
+    LIBRARY = logging.getLogger("httpx")
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.count = 0
+
+    @contextlib.contextmanager
+    def counted(self) -> Generator[None]:
+        """Count those of the block."""
+        before = self.LIBRARY.level
+        self.LIBRARY.setLevel(logging.INFO)
+        self.LIBRARY.addHandler(self)
+        try:
+            yield
+        finally:
+            self.LIBRARY.removeHandler(self)
+            self.LIBRARY.setLevel(before)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.count += os.environ["PREFECT_API_URL"] in record.getMessage()
 
 
 def task_runs() -> int:
