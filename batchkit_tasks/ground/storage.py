@@ -10,10 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import uuid
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import Any, cast
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -23,12 +22,6 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-ROUND_TRIPS: Final = 16
-"""Calls to a remote filesystem that are under way at once."""
 
 _LOCAL: Any = LocalFileSystem()
 
@@ -66,15 +59,19 @@ def read(url: str) -> bytes | None:
         return None
 
 
-def for_each(url: str, work: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """Do something for many files of a folder, in the order of the items.
+def read_all(urls: Sequence[str]) -> list[bytes | Exception | None]:
+    """Read many files of one filesystem, many at once where it can.
 
-    Where each takes a round trip, that is many at once.
+    Returns:
+        As `read` for each; an error in its place.
     """
-    if isinstance(filesystem(url)[0], LocalFileSystem):
-        return list(map(work, items))
-    with ThreadPoolExecutor(ROUND_TRIPS, "storage") as pool:
-        return list(pool.map(work, items))
+    if not urls:
+        return []
+    fs, _ = filesystem(urls[0])
+    paths = [filesystem(url)[1] for url in urls]
+    everything = [None] * len(paths)
+    found = fs.cat_ranges(paths, everything, everything, on_error="return")
+    return [None if isinstance(data, FileNotFoundError) else data for data in found]
 
 
 def exists(url: str) -> bool:

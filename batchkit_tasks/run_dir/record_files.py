@@ -6,6 +6,7 @@ Only a file that is not there is `None`. One that is there and cannot be underst
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -28,6 +29,24 @@ def read_record(url: str, kind: Any) -> Any:
         data = storage.read(url)
     except OSError as error:
         raise RecordUnreadableError(url, str(error)) from error
+    return _understood(url, data, kind)
+
+
+def read_records(urls: Sequence[str], kind: Any) -> list[Any]:
+    """Read many records at once, each as `read_record` does.
+
+    Raises:
+        RecordUnreadableError: One of them is there, but cannot be read.
+    """
+    records: list[Any] = []
+    for url, data in zip(urls, storage.read_all(urls), strict=True):
+        if isinstance(data, Exception):
+            raise RecordUnreadableError(url, str(data)) from data
+        records.append(_understood(url, data, kind))
+    return records
+
+
+def _understood(url: str, data: bytes | None, kind: Any) -> Any:
     if data is None:
         return None
     try:

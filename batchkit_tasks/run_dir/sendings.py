@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Set
 from datetime import datetime
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -23,7 +24,7 @@ from batchkit_tasks.records import (
     Unsent,
     intent_of,
 )
-from batchkit_tasks.run_dir.record_files import read_record
+from batchkit_tasks.run_dir.record_files import read_record, read_records
 
 
 class Sendings:
@@ -114,23 +115,19 @@ class Sendings:
     def record(self, chunk: int, sending: int) -> ChunkRecord | None:
         """The record of one sending; None if it was never intended."""
         url = self.record_url(chunk, sending)
-        record: ChunkRecord | None = read_record(url, ChunkRecord)
-        if record is None:
-            return None
-        intent = intent_of(record)
-        if (intent.chunk, intent.sending) != (chunk, sending):
-            raise RecordUnreadableError(
-                url, f"it is that of chunk {intent.chunk}, sending {intent.sending}"
-            )
-        return record
+        return _checked(url, read_record(url, ChunkRecord), chunk, sending)
 
     def latest_record(self, chunk: int) -> tuple[int, ChunkRecord | None]:
         """The number of a chunk's last sending, and its record; 0 and None without."""
-        # Asked one by one: a list would have to name those of all chunks.
-        sending, found = 0, None
-        while later := self.record(chunk, sending + 1):
-            sending, found = sending + 1, later
-        return sending, found
+        # A list would have to name those of all chunks. Sendings have no gaps, so that
+        # steps that double, and are halved again, find the last of many soon.
+        last, found, step = 0, None, 1
+        while step:
+            if later := self.record(chunk, last + step):
+                last, found, step = last + step, later, 2 * step
+            else:
+                step //= 2
+        return last, found
 
     def latest_records(
         self, *, without: Set[int] = frozenset()
@@ -138,16 +135,19 @@ class Sendings:
         """The newest record of every chunk that was ever intended.
 
         Args:
-            without: Chunks that do not matter to the caller, as they are collected:
-                a run of many batches asks often.
+            without: Chunks whose record does not matter to the caller, such as those
+                that are collected: a run of many batches asks often.
         """
         latest = self._sendings()
         wanted = sorted(latest.keys() - without)
-        found = storage.for_each(
-            self.url, lambda chunk: self.record(chunk, latest[chunk]), wanted
-        )
-        pairs = zip(wanted, found, strict=True)
-        return {chunk: record for chunk, record in pairs if record is not None}
+        urls = [self.record_url(chunk, latest[chunk]) for chunk in wanted]
+        found: dict[int, ChunkRecord] = {}
+        for chunk, url, read in zip(
+            wanted, urls, read_records(urls, ChunkRecord), strict=True
+        ):
+            if record := _checked(url, read, chunk, latest[chunk]):
+                found[chunk] = record
+        return found
 
     def records(self) -> Iterator[ChunkRecord]:
         """The records of every sending, in order."""
@@ -199,6 +199,18 @@ class Sendings:
         intent = intent_of(record)
         url = self.record_url(intent.chunk, intent.sending)
         storage.write(url, msgspec.json.encode(record))
+
+
+def _checked(url: str, record: Any, chunk: int, sending: int) -> ChunkRecord | None:
+    """Refuse a record that is not the one its name says."""
+    if record is None:
+        return None
+    intent = intent_of(record)
+    if (intent.chunk, intent.sending) != (chunk, sending):
+        raise RecordUnreadableError(
+            url, f"it is that of chunk {intent.chunk}, sending {intent.sending}"
+        )
+    return record
 
 
 def _numbers(run: str, name: str) -> tuple[int, int]:

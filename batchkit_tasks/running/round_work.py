@@ -20,7 +20,7 @@ from batchkit_tasks.errors import GaveUpWaitingError, MostRowsInvalidError
 from batchkit_tasks.hosts import Host
 from batchkit_tasks.limits import LONGEST_LOOK
 from batchkit_tasks.plans.money import Purse, Question
-from batchkit_tasks.records import Chunk
+from batchkit_tasks.records import Chunk, Submitted
 from batchkit_tasks.running.queue_at_api import Queue
 from batchkit_tasks.running.survey import Survey, mostly_invalid, survey_run
 from batchkit_tasks.steps import Sent
@@ -83,11 +83,13 @@ class RoundWork:
     ) -> bool:
         """Start what can be started, then wait for something; True when all is done."""
         self.wake.clear()  # before looking: what ends from here on sets it again
+        # Other processes may have sent, collected or split chunks: nothing final is done
+        # without having asked the run directory in this very step.
+        is_new = self.survey is None
         survey = self._take_in()
         if not survey.open and not survey.unsent and not self._busy():
-            self.survey = None  # another process may have cut a chunk in two meanwhile
-            survey = survey_run(self.run)
-            return not survey.open and not survey.unsent
+            self.survey = None
+            return is_new
         stop = self._reason_to_stop(survey)
         for chunk in survey.open:
             if chunk.number in self.ended and chunk.number not in self.collecting:
@@ -98,7 +100,8 @@ class RoundWork:
                 self._send(senders, chunk)
         if stop and not (survey.open or survey.unclear or self._busy()):
             self.survey = None
-            self._stop(stop, survey)
+            if is_new:
+                self._stop(stop, survey)
             return False
         self._wait(survey)
         return False
@@ -242,18 +245,30 @@ class RoundWork:
             Where the run stands now.
         """
         sent, parts = _finished(self.sending), _finished(self.collecting)
-        all_well = all(s.batch_id for s in sent.values()) and None not in parts.values()
-        if self.survey is None or not all_well:
+        if self.survey is not None:
+            self.survey = self._moved_on(self.survey, sent, parts)
+        if self.survey is None:
             self.survey = survey_run(self.run)
-        elif sent or parts:
-            latest = {n: self.run.dir.latest_record(n)[1] for n in sent}
-            records = {n: record for n, record in latest.items() if record is not None}
-            self.survey = self.survey.and_then(records, parts)
         for number, each in sent.items():
             self._note_sent(number, each, self.survey.chunks)
         for number, part in parts.items():
             self._note_collected(number, part)
         return self.survey
+
+    def _moved_on(
+        self,
+        survey: Survey,
+        sent: dict[int, Sent],
+        parts: dict[int, CollectedPart | None],
+    ) -> Survey | None:
+        """The survey after what was finished here; None: more than that has changed."""
+        if None in parts.values() or not all(each.batch_id for each in sent.values()):
+            return None
+        records = {number: self.run.dir.latest_record(number)[1] for number in sent}
+        submitted = {n: r for n, r in records.items() if isinstance(r, Submitted)}
+        return (
+            survey.and_then(submitted, parts) if len(submitted) == len(sent) else None
+        )
 
     def _note_sent(self, number: int, sent: Sent, chunks: Sequence[Chunk]) -> None:
         self.not_before.pop(number, None)

@@ -30,7 +30,7 @@ from batchkit_tasks.steps.canceling import cancel_batches
 from batchkit_tasks.steps.collecting import CollectedPart, collect_chunk
 from batchkit_tasks.steps.reconciling import NotYet
 from batchkit_tasks.steps.rerun import plan_next_round
-from batchkit_tasks.steps.sending import Split, send_chunk
+from batchkit_tasks.steps.sending import HALVED, Split, send_chunk
 from batchkit_tasks.steps.writing import write_run
 from batchkit_tasks.summary import RunSummary
 from batchkit_tasks.waiting.looking import poll_batches
@@ -142,6 +142,8 @@ def submit_chunk(run: str, chunk: int, credentials: Key) -> Sent:
         SourceChangedError: The table is not the one that was planned.
     """
     opened = Run(run)
+    if opened.dir.is_split(chunk):  # by another process, since the caller looked
+        return Sent(chunk, None, why=HALVED)
     wanted = opened.chunk(chunk)
     limit = datetime.now(UTC) + patience.held_in_process()
     with Api(credentials) as api:

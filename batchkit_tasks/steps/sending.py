@@ -9,6 +9,7 @@ from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -52,6 +53,10 @@ FIRST_SPLIT_NUMBER = 1_000_000
 """Halves get numbers that no planned chunk has."""
 
 
+HALVED: Final = "its halves are sent instead"
+"""What is said of a chunk that was cut in two."""
+
+
 @dataclass(frozen=True, slots=True)
 class Split:
     """The API found the chunk's body too large: smaller chunks stand in its place."""
@@ -85,7 +90,7 @@ def send_chunk(run: Run, chunk: Chunk, api: Api) -> Submitted | NotYet | Split:
             return settled
     # Another process may have heard that it is too large: see `_send`.
     if run.dir.is_split(chunk.number):
-        return Split("its halves are sent instead")
+        return Split(HALVED)
     if run.dir.is_collected(chunk.number):
         return Split("its only row is too large to be sent")
     return _send(run, chunk, sending + 1, api)

@@ -32,7 +32,7 @@ def next_look(
     """The moment of the next look.
 
     Args:
-        waiting_since: When the newest of the batches was created, by our clock.
+        waiting_since: When the newest batch that is waited for was sent, by our clock.
         check_every: The shortest wait; `retry_after` is a floor under it.
         ends_by: The API's own deadline for the batches: one look falls right after it.
         jitter: 0 to 1; spreads the looks of many runs over a tenth of the wait.

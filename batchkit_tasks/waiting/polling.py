@@ -53,22 +53,17 @@ def look(
     """
     now = now or datetime.now(UTC)
     here = run.collected()
-    collected = here | being_collected
-    requests = {c.number: c.requests for round_ in run.rounds() for c in round_.chunks}
-    # What is here had a batch, if it was not a single row that was too large for one.
-    had_one = {number for number in here if requests.get(number, 0) > 1}
-    newest = run.latest_records(without=had_one)
-    records = {n: record for n, record in newest.items() if n in requests}
-    waiting_for = _settle_disputes(
-        run,
-        {
-            chunk: record
-            for chunk, record in records.items()
-            if isinstance(record, Submitted) and chunk not in collected
-        },
-    )
-    submitted = [r for r in records.values() if isinstance(r, Submitted)]
-    total = len(had_one) + len(submitted)
+    planned = {c.number: c for round_ in run.rounds() for c in round_.chunks}
+    # A single row that was too large is here too, but had no batch.
+    done = {number for number in here & planned.keys() if planned[number].requests > 1}
+    submitted = {
+        number: record
+        for number, record in run.latest_records(without=done).items()
+        if number in planned and isinstance(record, Submitted)
+    }
+    total = len(done) + len(submitted)
+    open_ones = submitted.keys() - here - being_collected
+    waiting_for = _settle_disputes(run, {n: submitted[n] for n in sorted(open_ones)})
     if not waiting_for:
         return Look((), 0, total, now, "no message batch is open")
     oldest = min(record.created_at for record in waiting_for.values())
@@ -87,7 +82,7 @@ def look(
     running = [batch for batch in seen.values() if not batch.has_ended]
     at = waiting.next_look(
         now,
-        waiting_since=max(r.intent.intended_at for r in submitted),
+        waiting_since=max(r.intent.intended_at for r in waiting_for.values()),
         check_every=check_every,
         retry_after=found.retry_after,
         ends_by=min((b.expires_at for b in running if b.expires_at), default=None),

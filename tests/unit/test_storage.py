@@ -119,3 +119,20 @@ def test_hidden_and_temporary_files_are_not_listed(tmp_path: Path) -> None:
 
     assert storage.names(str(tmp_path)) == ["a.json"]
     assert storage.names(str(tmp_path / "nothing")) == []
+
+
+@pytest.mark.parametrize("kind", ["local", "memory"])
+def test_many_files_are_read_at_once_whatever_their_names_look_like(
+    tmp_path: Path, kind: str
+) -> None:
+    folder = str(tmp_path) if kind == "local" else f"memory://{tmp_path.name}"
+    names = ["a[1]", "b*", "empty", "missing"]
+    urls = [storage.join(folder, name) for name in names]
+    for url, data in zip(urls, (b"one", b"two", b""), strict=False):
+        storage.write(url, data)
+
+    assert storage.read_all(urls) == [b"one", b"two", b"", None]
+    assert storage.read_all([]) == []
+    if kind == "local":
+        (folder_read,) = storage.read_all([folder])
+        assert isinstance(folder_read, OSError)
