@@ -63,17 +63,26 @@ class Bench:
     def take_turns(
         self, case: Case, rows: int, contenders: Iterable[str], rounds: int
     ) -> dict[str, Runs]:
-        """Run all contenders over a table, one after the other, several times."""
+        """Run all contenders over a table, one after the other, several times.
+
+        A peer's run that fails is told and left out, and so is a peer without any.
+        """
         names = [name for name in contenders if self._is_here(name)]
         runs = {name: Runs(self._rows(name, rows)) for name in names}
         for number in range(rounds):
             for name in names:
-                one = self.run_once(case, runs[name].rows, name)
+                try:
+                    one = self.run_once(case, runs[name].rows, name)
+                except RuntimeError as failure:
+                    if name not in PEERS:
+                        raise
+                    print(f"  {number + 1}: {case.name}: {failure}", flush=True)
+                    continue
                 runs[name].found.append(one)
                 per_row = one.total / runs[name].rows * 1e6
                 said = f"  {number + 1}: {case.name}, {name}: {per_row:.1f} µs a row"
                 print(said, flush=True)
-        return runs
+        return {name: run for name, run in runs.items() if run.found}
 
     def run_once(self, case: Case, rows: int, contender: str) -> Measured:
         """Run one contender in a fresh process against a fresh server."""
