@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from batchkit_tasks.errors import RecordUnreadableError
-from batchkit_tasks.records import Intended, Unsent, intent_of
+from batchkit_tasks.records import Unsent, intent_of
 from batchkit_tasks.run_dir import RunDir
-
-NOW = datetime(2026, 11, 23, tzinfo=UTC)
+from tests.made_records import NOW, intent
 
 
 def refuse(run: RunDir, chunk: int, sendings: int) -> None:
     """Send a chunk so many times, and hear each time that the API is busy."""
     for sending in range(1, sendings + 1):
-        intent = Intended(
-            chunk=chunk,
-            sending=sending,
-            nonce=f"{sending:016x}",
-            requests=1,
-            body_bytes=100,
-            digest="",
-            intended_at=NOW,
-            clock_skew_seconds=None,
-            deadline=NOW,
-            key_fingerprint="",
-            claimed_by="",
-        )
-        assert run.claim(intent)
-        assert run.note(Unsent(intent=intent, why="429", at=NOW))
+        sent = intent(chunk=chunk, sending=sending)
+        assert run.claim(sent)
+        assert run.note(Unsent(intent=sent, why="429", at=NOW))
 
 
 @pytest.fixture

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from batchkit_tasks.batches import MessageBatch, RequestCounts
 from batchkit_tasks.records import Intended
@@ -19,29 +18,10 @@ from batchkit_tasks.submission import (
     reconcile,
     time_since_deadline,
 )
+from tests.made_records import NOW, intent
 
-NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 GRACE = 3 * MINUTE
-
-
-def intent(**fields: Any) -> Intended:
-    """100 requests, sent at 12:00 within two minutes, by a clock that is right."""
-    known = Intended(
-        chunk=0,
-        sending=1,
-        nonce="0123456789abcdef",
-        requests=100,
-        body_bytes=1,
-        digest="",
-        intended_at=NOW,
-        clock_skew_seconds=0.0,
-        deadline=NOW + 2 * MINUTE,
-        key_fingerprint="",
-        claimed_by="",
-        over=True,
-    )
-    return replace(known, **fields)
 
 
 def batch(name: str, created_at: datetime = NOW, requests: int = 100) -> MessageBatch:
