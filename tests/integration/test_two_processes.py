@@ -14,7 +14,6 @@ from batchkit_tasks.errors import MostRowsInvalidError
 from batchkit_tasks.hosts import InProcess
 from batchkit_tasks.pipeline import run_to_end
 from batchkit_tasks.sandbox.server import Sandbox
-from batchkit_tasks.steps.collecting import CollectedPart
 from batchkit_tasks.summary import RunSummary
 from tests.integration.impatience import impatient
 from tests.integration.running import credentials, job, positions_sent, read
@@ -26,24 +25,33 @@ INVALID = "[[errored:invalid_request_error]]"
 
 
 class WithAnother:
-    """The steps, with another process that acts once the first batch is collected."""
+    """The steps, with another process that acts once, right after one of them."""
 
-    def __init__(self, act: Callable[[str], object]) -> None:
-        self._act, self._has_acted = act, False
+    def __init__(self, act: Callable[[str], object], after: str) -> None:
+        self._act, self._after, self._has_acted = act, after, False
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(steps, name)
+        step = getattr(steps, name)
+        if name != self._after:
+            return step
 
-    def collect_batch(self, run: str, chunk: int, key: Any) -> CollectedPart | None:
-        part = steps.collect_batch(run, chunk, key)
-        if not self._has_acted:
-            self._has_acted = True
-            self._act(run)
-        return part
+        def followed(run: str, *args: Any, **kwargs: Any) -> Any:
+            done = step(run, *args, **kwargs)
+            if not self._has_acted:
+                self._has_acted = True
+                self._act(run)
+            return done
+
+        return followed
 
 
 def run_beside(
-    act: Callable[[str], object], first: str, folder: Path, sandbox: Sandbox
+    act: Callable[[str], object],
+    first: str,
+    folder: Path,
+    sandbox: Sandbox,
+    *,
+    after: str = "collect_batch",
 ) -> RunSummary:
     """Run 18 rows, of which the last 8 wait until the first 10 are collected."""
     texts = [f"{first} {n}" for n in range(10)] + [f"row {n}" for n in range(10, 18)]
@@ -58,7 +66,7 @@ def run_beside(
     asked = job(
         folder / "in.parquet", folder / "out.parquet", "{text}", advanced=advanced
     )
-    host = InProcess(steps=WithAnother(act))
+    host = InProcess(steps=WithAnother(act, after))
     return run_to_end(steps.stage_input(asked), credentials(sandbox.url), host)
 
 
@@ -96,3 +104,20 @@ def test_without_another_process_such_a_run_stops_at_once(
 
     statuses = [row["_status"] for row in read(tmp_path / "out.parquet")]
     assert statuses == ["errored"] * 10 + ["skipped"] * 8
+
+
+def test_what_another_process_does_during_a_look_is_seen_after_it(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    def go_on(run: str) -> None:
+        key = credentials(sandbox.url)
+        for chunk in (0, 1):
+            assert steps.submit_chunk(run, chunk, key).batch_id
+            while not steps.poll_batches(run, key).ended:
+                pass
+            assert steps.collect_batch(run, chunk, key)
+
+    summary = run_beside(go_on, "row", tmp_path, sandbox, after="poll_batches")
+
+    assert summary.by_status == {"succeeded": 18}
+    assert positions_sent(sandbox) == list(range(18))
