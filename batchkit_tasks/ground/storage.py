@@ -118,7 +118,12 @@ def write(url: str, data: bytes) -> None:
 
 
 def create(url: str, data: bytes) -> bool:
-    """Put the file there whole unless one is there; of several callers, one gets True."""
+    """Put the file there whole unless one is there.
+
+    Returns:
+        Whether it is what this caller has put there: of several callers that put
+        different data, one gets True.
+    """
     fs, path = filesystem(url)
     try:
         if isinstance(fs, LocalFileSystem):
@@ -130,13 +135,11 @@ def create(url: str, data: bytes) -> bool:
             # Some filesystems (FTP, SFTP, WebHDFS) look and then write, so that the
             # last of two writers wins: at least the others must hear of it.
             return read(url) == data
-    except FileExistsError:
-        return False
-    except OSError:
-        # Some stores say so in other words (S3: 412 as EINVAL), and an answer can be
-        # lost: what is there tells who was first.
+    except OSError as error:
+        # An answer can be lost; the clients of stores then ask again, and hear that the
+        # file exists. Some say so in other words. What is there tells who was first.
         found = read(url)
-        if found is None:
+        if found is None and not isinstance(error, FileExistsError):
             raise
         return found == data
     return True

@@ -38,6 +38,7 @@ The Parquet files have the columns of `results.PART_SCHEMA` and of
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -151,7 +152,8 @@ class RunDir(Sendings):
     def pause(self, round_number: int) -> bool:
         """Note that the run stops after this round for a person; True the first time."""
         url = storage.join(self.url, f"paused-after-{round_number:05d}.json")
-        return storage.create(url, b"{}")
+        # Unlike any other's: who finds the very same takes it for its own.
+        return storage.create(url, msgspec.json.encode({"id": secrets.token_hex(8)}))
 
     def collected(self) -> set[int]:
         """The numbers of the chunks whose results are here."""

@@ -14,6 +14,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from batchkit_tasks.ground import storage
+from batchkit_tasks.run_dir import RunDir
 
 
 class WordyStore(MemoryFileSystem):
@@ -22,7 +23,9 @@ class WordyStore(MemoryFileSystem):
     protocol = "wordy"
     store: dict[str, Any] = {}  # noqa: RUF012 - shared, as fsspec's own is
     pseudo_dirs = [""]  # noqa: RUF012
-    loses_answers = False
+    loses_answers: type[OSError] | None = None
+    """What its client raises then: it asks again, and hears that the file exists, or
+    it gives up."""
     overtaken_by: bytes | None = None
     """What another writer puts there in the same moment."""
 
@@ -35,7 +38,7 @@ class WordyStore(MemoryFileSystem):
         if self.overtaken_by is not None:
             super().pipe_file(path, self.overtaken_by, mode="overwrite")
         if self.loses_answers:
-            raise OSError(errno.EIO, "the answer was lost")
+            raise self.loses_answers(errno.EIO, "the answer was lost")
 
 
 @pytest.fixture
@@ -44,7 +47,7 @@ def wordy() -> Iterator[type[WordyStore]]:
     fsspec.register_implementation("wordy", WordyStore, clobber=True)
     WordyStore.store.clear()
     yield WordyStore
-    WordyStore.loses_answers = False
+    WordyStore.loses_answers = None
     WordyStore.overtaken_by = None
 
 
@@ -68,11 +71,22 @@ def test_a_store_that_refuses_in_other_words_is_understood(
     assert storage.read("wordy://bucket/claim.json") == b"ours"
 
 
-def test_a_claim_whose_answer_was_lost_is_still_ours(wordy: type[WordyStore]) -> None:
-    wordy.loses_answers = True
+@pytest.mark.parametrize("loses_answers", [OSError, FileExistsError])
+def test_a_claim_whose_answer_was_lost_is_still_ours(
+    wordy: type[WordyStore], loses_answers: type[OSError]
+) -> None:
+    wordy.loses_answers = loses_answers
 
     assert storage.create("wordy://bucket/claim.json", b"ours")
     assert not storage.create("wordy://bucket/claim.json", b"theirs")
+
+
+def test_a_run_pauses_once_wherever_its_directory_is(
+    wordy: type[WordyStore], tmp_path: Path
+) -> None:
+    for url in ("wordy://bucket/run", str(tmp_path)):
+        assert RunDir(url).pause(1)
+        assert not RunDir(url).pause(1)
 
 
 def test_where_the_last_writer_wins_the_others_hear_of_it(

@@ -1,0 +1,109 @@
+"""Runs whose table, run directory and output are in a bucket."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import fsspec
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from fsspec.config import conf
+from moto.server import ThreadedMotoServer
+
+from batchkit_tasks.ground import storage
+from batchkit_tasks.records import Submitted
+from batchkit_tasks.run_dir import RunDir
+from batchkit_tasks.sandbox.server import Sandbox
+from tests.integration.running import (
+    job,
+    kill,
+    positions_sent,
+    right_answer,
+    run_job,
+    start_process,
+    wait_until,
+)
+
+ROWS = 3_000
+ADVANCED = {"rows_per_batch": 1_200, "check_every_seconds": 0.1}
+
+
+@pytest.fixture(scope="module")
+def s3_options() -> Iterator[dict[str, str]]:
+    """Give what reaches a server that speaks S3."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    _, port = server.get_host_and_port()
+    yield {"endpoint_url": f"http://127.0.0.1:{port}", "key": "key", "secret": "secret"}
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_options: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of an empty bucket, which this process and those it starts can reach."""
+    monkeypatch.setitem(conf, "s3", s3_options)
+    monkeypatch.setenv("FSSPEC_S3", json.dumps(s3_options))
+    fs: Any = fsspec.filesystem("s3")
+    if fs.exists("tables"):
+        fs.rm("tables", recursive=True)
+    fs.mkdir("tables")
+    return "s3://tables"
+
+
+def test_of_many_who_claim_a_name_in_a_bucket_one_gets_it(bucket: str) -> None:
+    for claim in range(5):
+        url = f"{bucket}/{claim}.json"
+
+        with ThreadPoolExecutor(8) as pool:
+            won = list(
+                pool.map(lambda n, u=url: storage.create(u, b"%d" % n), range(8))
+            )
+
+        assert won.count(True) == 1
+        assert storage.read(url) == b"%d" % won.index(True)
+
+
+def test_a_run_in_a_bucket_that_is_killed_twice_goes_on_and_pays_nothing_twice(
+    held_sandbox: Sandbox, bucket: str
+) -> None:
+    texts = [f"row {n}" for n in range(ROWS)]
+    source, output = f"{bucket}/in.csv", f"{bucket}/out.parquet"
+    storage.write(source, pd.DataFrame({"text": texts}).to_csv(index=False).encode())
+    asked = job(source, output, "Say {text}", advanced=ADVANCED)
+
+    waiting = start_process(asked, held_sandbox.url)
+    wait_until(lambda: _batches_known(bucket) == 3, "all ids are recorded")
+    kill(waiting)
+
+    held_sandbox.end_all()
+    held_sandbox.settings.results_bytes_per_second = 100_000
+    collecting = start_process(asked, held_sandbox.url)
+    wait_until(lambda: held_sandbox.ledger().calls.get("results"), "results are read")
+    kill(collecting)
+    held_sandbox.settings.results_bytes_per_second = None
+    assert not storage.exists(output)
+
+    run_job(asked, held_sandbox.url)
+
+    with fsspec.open(output) as file:
+        rows = pq.read_table(file).to_pylist()
+    assert [row["text"] for row in rows] == texts
+    assert [row["response"] for row in rows] == [
+        right_answer(f"Say {text}") for text in texts
+    ]
+    assert positions_sent(held_sandbox) == list(range(ROWS))
+
+
+def _batches_known(bucket: str) -> int:
+    """How many batches the records of the only run name."""
+    home = f"{bucket}/_batchkit/out.parquet"
+    records = [
+        record
+        for run in storage.names(home)
+        for record in RunDir(f"{home}/{run}").records()
+    ]
+    return sum(isinstance(record, Submitted) for record in records)
