@@ -20,6 +20,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from prefect.runtime import task_run
 
+from batchkit_tasks.batch_numbers import batch_name
 from batchkit_tasks.errors import BatchkitError
 from batchkit_tasks.flow_run import events
 from batchkit_tasks.run_dir import RunDir
@@ -57,7 +58,7 @@ def _named(verb: str) -> Any:
         given = task_run.get_parameters()
         if "job" in given:
             return f"{verb} {_file_name(given['job'].source)}"
-        return f"{verb} {given['chunk'] + 1} of {_batches(given['run'])}"
+        return f"{verb} {batch_name(given['chunk'])} of {_batches(given['run']):,}"
 
     return name
 

@@ -12,7 +12,7 @@ import os
 import uuid
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -24,6 +24,11 @@ except ImportError:  # Windows
 
 
 _LOCAL: Any = LocalFileSystem()
+
+OBJECT_STORES: Final = frozenset(
+    ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss", "r2")
+)
+"""Protocols of stores that put a file whole by themselves and have no folders."""
 
 
 def filesystem(url: str, options: dict[str, Any] | None = None) -> tuple[Any, str]:
@@ -100,10 +105,17 @@ def names(url: str) -> list[str]:
     return sorted(n for n in found if not n.endswith(".tmp") and not n.startswith("."))
 
 
+def is_object_store(fs: Any) -> bool:
+    """Whether a filesystem is a store of objects in buckets."""
+    protocols = (fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol
+    return not OBJECT_STORES.isdisjoint(protocols)
+
+
 def make_folder(url: str) -> None:
     """Create a folder and its parents where the filesystem has folders."""
     fs, path = filesystem(url)
-    fs.makedirs(path, exist_ok=True)
+    if not is_object_store(fs):  # there it would create a bucket whose name is mistyped
+        fs.makedirs(path, exist_ok=True)
 
 
 def write(url: str, data: bytes) -> None:

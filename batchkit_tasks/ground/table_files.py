@@ -15,16 +15,11 @@ import tempfile
 import uuid
 from collections.abc import Generator
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any
 
 from fsspec.implementations.local import LocalFileSystem
 
 from batchkit_tasks.ground import storage
-
-OBJECT_STORES: Final = frozenset(
-    ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss", "r2")
-)
-"""Protocols on which a put shows the whole object or nothing; a move would copy it."""
 
 
 @contextlib.contextmanager
@@ -71,7 +66,8 @@ def _flush_folder(folder: Path) -> None:
 
 
 def _upload(fs: Any, local: str, path: str) -> None:
-    if not OBJECT_STORES.isdisjoint(_protocols(fs)):
+    if storage.is_object_store(fs):
+        # Shows the whole object or nothing; a move would copy it.
         fs.put_file(local, path)
         return
     folder, _, name = path.rpartition("/")
@@ -85,7 +81,3 @@ def _upload(fs: Any, local: str, path: str) -> None:
         with contextlib.suppress(Exception):  # the first error is the one that counts
             fs.rm_file(temporary)
         raise
-
-
-def _protocols(fs: Any) -> tuple[str, ...]:
-    return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)

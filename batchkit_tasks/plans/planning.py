@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import uuid
+from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -16,7 +18,7 @@ import pyarrow.parquet as pq
 from batchkit_tasks.answers.formats import answer_format, output_columns
 from batchkit_tasks.chunks import cut_rows
 from batchkit_tasks.engine import Run, request_builder
-from batchkit_tasks.errors import ParameterError
+from batchkit_tasks.errors import BatchkitError, ParameterError
 from batchkit_tasks.ground import storage
 from batchkit_tasks.ground.table_files import moved_into_place
 from batchkit_tasks.output.table import own_columns
@@ -55,12 +57,15 @@ def open_run(
             Nothing was sent.
     """
     source = sources.open_source(job.source)
-    _check_output(job, source.identity)
-    run = RunDir(_run_url(job, source.identity, flow_run_id, folder))
-    if run.plan() is None:
+    with _output_within_reach(job):
+        _check_output(job, source.identity)
+        run = RunDir(_run_url(job, source.identity, flow_run_id, folder))
+        is_new = run.plan() is None
+    if is_new:
         # Not before: to know the columns of a CSV is to read all of it.
         check_job(job, own_columns(source.schema))
-        run.prepare()
+        with _output_within_reach(job):
+            run.prepare()
         table = sources.stage(source, run.input_url)
         run.create_plan(_plan(run, job, source.identity, table, flow_run_id))
     note_asked(run, job.budget_usd)
@@ -283,6 +288,18 @@ def _plan(
         rows=sources.Rows(table).num_rows,
         flow_run_id=flow_run_id,
     )
+
+
+@contextlib.contextmanager
+def _output_within_reach(job: Job) -> Generator[None]:
+    """Call what goes wrong a fault of the output: it is the first that is done there."""
+    try:
+        yield
+    except BatchkitError:
+        raise
+    except Exception as error:  # the libraries of stores raise errors of their own
+        problem = f"{job.output} cannot be written: {error}."
+        raise ParameterError("output", problem) from error
 
 
 def _check_output(job: Job, source: Source) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
+from batchkit_tasks.batch_numbers import batch_name
 from batchkit_tasks.ground.amounts import dollars
 from batchkit_tasks.report.text import (
     Columns,
@@ -58,7 +59,7 @@ def _row(line: BatchLine, now: datetime, *, several: bool) -> list[str]:
     again = f" (round {line.round})" if several and line.round > 1 else ""
     came_back = line.state == "collected"
     return [
-        f"{line.chunk + 1:,}",
+        batch_name(line.chunk),
         (code(line.batch_id) or "–") + again,
         _state(line, now),
         f"{line.rows:,}",
@@ -97,7 +98,7 @@ def timeline_section(facts: ReportFacts, now: datetime) -> list[str]:
     if picture := facts.pictures.get("timeline"):
         return ["## When the batches ran", "", f"![timeline of the batches]({picture})"]
     spans = [
-        (f"{line.chunk + 1}", line.created_at, _end(line)) for line in started
+        (batch_name(line.chunk), line.created_at, _end(line)) for line in started
         if line.created_at
     ]  # fmt: skip
     return ["## When the batches ran", "", "```text", *timeline(spans, now), "```"]

@@ -13,6 +13,7 @@ import io
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from batchkit_tasks.batch_numbers import batch_name
 from batchkit_tasks.report.values import BatchLine, ReportFacts
 
 GREY: Final = "#888888"
@@ -90,7 +91,7 @@ def _timeline(lines: list[BatchLine], now: datetime) -> str:
     if len(lines) > BARS / 2:
         axes.set_yticks([0, len(lines) - 1], ["1", f"{len(lines):,}"])
     else:
-        axes.set_yticks(range(len(lines)), [f"{line.chunk + 1}" for line in lines])
+        axes.set_yticks(range(len(lines)), [batch_name(line.chunk) for line in lines])
     axes.invert_yaxis()
     runs = any(_runs(line) for line in lines)
     faint = f" (faint: had not ended at {now:%H:%M} UTC)" if runs else ""

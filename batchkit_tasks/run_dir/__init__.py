@@ -70,9 +70,12 @@ class RunDir(Sendings):
         self._rounds_read: dict[str, Round] = {}
 
     def prepare(self) -> None:
-        """Create the folders."""
+        """Create the folders, and find out whether files can be put there."""
         for name in ("rounds", "chunks", "parts"):
             storage.make_folder(storage.join(self.url, name))
+        probe = storage.join(self.url, ".probe")
+        storage.write(probe, b"")
+        storage.remove(probe)
 
     @property
     def input_url(self) -> str:

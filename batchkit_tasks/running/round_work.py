@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from batchkit_tasks.batch_numbers import batch_name
 from batchkit_tasks.engine import Run
 from batchkit_tasks.errors import GaveUpWaitingError, MostRowsInvalidError
 from batchkit_tasks.hosts import Host
@@ -280,7 +281,9 @@ class RoundWork:
     def _note_collected(self, number: int, part: CollectedPart | None) -> None:
         self.ended.discard(number)
         if part is None:
-            self.host.log(f"Batch {number + 1} was not ours; looking for it again.")
+            self.host.log(
+                f"Batch {batch_name(number)} was not ours; looking for it again."
+            )
             return
         self.host.collected(number, part.rows)
         self.host.log(_collected_in_words(number, part))
@@ -333,7 +336,7 @@ def _finished(futures: dict[int, Future[T]]) -> dict[int, T]:
 def _sent_in_words(number: int, batch_id: str, chunks: Sequence[Chunk]) -> str:
     rows = sum(chunk.requests for chunk in chunks if chunk.number == number)
     return (
-        f"Batch {number + 1} of {len(chunks):,} is at Anthropic: {rows:,} rows, "
+        f"Batch {batch_name(number)} of {len(chunks):,} is at Anthropic: {rows:,} rows, "
         f"{batch_id}"
     )
 
@@ -341,7 +344,7 @@ def _sent_in_words(number: int, batch_id: str, chunks: Sequence[Chunk]) -> str:
 def _collected_in_words(number: int, part: CollectedPart) -> str:
     by_count = sorted(part.by_status.items(), key=lambda kind: -kind[1])
     counts = ", ".join(f"{rows:,} {status}" for status, rows in by_count)
-    message = f"Batch {number + 1} is collected: {part.rows:,} rows, {counts}."
+    message = f"Batch {batch_name(number)} is collected: {part.rows:,} rows, {counts}."
     odd = [
         f"{count:,} {what}"
         for count, what in (

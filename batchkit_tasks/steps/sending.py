@@ -25,6 +25,7 @@ from batchkit_tasks.api.outcomes import (
     TooLarge,
     Unclear,
 )
+from batchkit_tasks.batch_numbers import half_number
 from batchkit_tasks.chunks import split_count
 from batchkit_tasks.engine import Run
 from batchkit_tasks.errors import (
@@ -48,10 +49,6 @@ from batchkit_tasks.steps.reconciling import (
 from batchkit_tasks.waiting.workspaces import check_workspace
 
 LOGGER = logging.getLogger("batchkit")
-
-FIRST_SPLIT_NUMBER = 1_000_000
-"""Halves get numbers that no planned chunk has."""
-
 
 HALVED: Final = "its halves are sent instead"
 """What is said of a chunk that was cut in two."""
@@ -158,7 +155,7 @@ def _halve(run: Run, chunk: Chunk, why: str) -> None:
     halves = [
         replace(
             chunk,
-            number=FIRST_SPLIT_NUMBER + 2 * chunk.number + which,
+            number=half_number(chunk.number, which),
             ranges=tuple(as_ranges(half)),
             requests=len(half),
             body_bytes=chunk.body_bytes * len(half) // len(rows),

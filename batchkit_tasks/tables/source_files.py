@@ -71,7 +71,7 @@ def list_source(url: str, options: dict[str, Any] | None = None) -> Listing:
         raise
     except ImportError as error:
         raise SourceError(url, f"its filesystem is not installed: {error}.") from None
-    except (OSError, ValueError) as error:
+    except Exception as error:  # the libraries of stores raise errors of their own
         raise SourceError(url, f"it cannot be opened: {error}.") from error
     return Listing(storage.full_url(fs, path), kind, files, fs, tuple(paths))
 

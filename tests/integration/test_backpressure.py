@@ -121,15 +121,22 @@ def test_a_long_wait_is_handed_back_to_the_caller(
 
 @pytest.mark.parametrize("kind", ["too_large_html", "too_large_json"])
 def test_a_body_that_is_refused_by_its_size_is_halved(
-    sandbox: Sandbox, tmp_path: Path, kind: str
+    sandbox: Sandbox, tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     asked = make_job(tmp_path, 20)
     sandbox.fault("create", kind, times=2)
 
-    run_job(asked, sandbox.url)
+    with caplog.at_level("INFO", "batchkit"):
+        run_job(asked, sandbox.url)
 
     check(asked, sandbox, 20)
     assert len(sandbox.ledger().batches()) == 3
+    said = [
+        record.message.partition(" of 3 is at Anthropic") for record in caplog.records
+    ]
+    names = {name for name, sent, _ in said if sent}
+    assert names in ({"Batch 1aa", "Batch 1ab", "Batch 1b"},
+                     {"Batch 1a", "Batch 1ba", "Batch 1bb"})  # fmt: skip
 
 
 @pytest.mark.parametrize("form", ["html", "json"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -14,6 +15,7 @@ import pytest
 from fsspec.config import conf
 from moto.server import ThreadedMotoServer
 
+from batchkit_tasks.errors import ParameterError, SourceError
 from batchkit_tasks.ground import storage
 from batchkit_tasks.records import Submitted
 from batchkit_tasks.run_dir import RunDir
@@ -96,6 +98,36 @@ def test_a_run_in_a_bucket_that_is_killed_twice_goes_on_and_pays_nothing_twice(
         right_answer(f"Say {text}") for text in texts
     ]
     assert positions_sent(held_sandbox) == list(range(ROWS))
+
+
+def test_an_output_in_a_bucket_that_is_not_there_is_named_and_makes_none(
+    sandbox: Sandbox, bucket: str
+) -> None:
+    storage.write(f"{bucket}/in.csv", b"text\none\n")
+    asked = job(f"{bucket}/in.csv", "s3://tabels/out.parquet", "{text}")
+
+    with pytest.raises(
+        ParameterError, match=r"output: s3://tabels/.* cannot be written"
+    ):
+        run_job(asked, sandbox.url)
+
+    assert not fsspec.filesystem("s3").exists("tabels")
+    assert not sandbox.ledger().calls
+
+
+def test_a_store_out_of_reach_is_named(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody = {"endpoint_url": "http://127.0.0.1:9", "key": "key", "secret": "secret"}
+    at_once = {"config_kwargs": {"retries": {"max_attempts": 0}}}
+    monkeypatch.setitem(conf, "s3", nobody | at_once)
+    here, far = tmp_path / "in.csv", "s3://tables/in.csv"
+    here.write_text("text\none\n")
+
+    with pytest.raises(SourceError, match=rf"{far}: it cannot be opened: .+ connect"):
+        run_job(job(far, tmp_path / "out.parquet", "{text}"), sandbox.url)
+    with pytest.raises(ParameterError, match=r"s3://tables/out.* cannot be written"):
+        run_job(job(here, "s3://tables/out.parquet", "{text}"), sandbox.url)
 
 
 def _batches_known(bucket: str) -> int:
