@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from batchkit_tasks.answers.formats import as_answer
 from batchkit_tasks.errors import ParameterError
@@ -16,15 +16,13 @@ from batchkit_tasks.keys import ApiKey, Key
 from batchkit_tasks.output.frames import from_arrow, to_arrow
 from batchkit_tasks.parameters import DEFAULT_MODEL, Advanced, Answer, Job, TextAnswer
 from batchkit_tasks.pipeline import run_to_end
-from batchkit_tasks.plans.planning import open_frame_run
+from batchkit_tasks.plans.planning import HOME_VARIABLE, open_frame_run
 from batchkit_tasks.waiting.progress import ProgressBar
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 Frame = TypeVar("Frame")
-
-HOME_VARIABLE: Final = "BATCHKIT_HOME"
 
 
 def batch_dataframe(

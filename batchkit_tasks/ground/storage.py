@@ -60,7 +60,7 @@ def read(url: str) -> bytes | None:
     fs, path = filesystem(url)
     try:
         return cast(bytes, fs.cat_file(path))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

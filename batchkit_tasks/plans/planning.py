@@ -39,6 +39,9 @@ from batchkit_tasks.records import Chunk, Plan, Round, Source, SourceFile
 from batchkit_tasks.run_dir import RunDir
 from batchkit_tasks.tables import sources
 
+HOME_VARIABLE: Final = "BATCHKIT_HOME"
+"""Environment variable: where runs over tables in memory are kept."""
+
 
 def open_run(
     job: Job, *, flow_run_id: str | None = None, folder: str | None = None
@@ -57,14 +60,14 @@ def open_run(
             Nothing was sent.
     """
     source = sources.open_source(job.source)
-    with _output_within_reach(job):
+    with _within_reach("output", job.output):
         _check_output(job, source.identity)
         run = RunDir(_run_url(job, source.identity, flow_run_id, folder))
         is_new = run.plan() is None
     if is_new:
         # Not before: to know the columns of a CSV is to read all of it.
         check_job(job, own_columns(source.schema))
-        with _output_within_reach(job):
+        with _within_reach("output", job.output):
             run.prepare()
         table = sources.stage(source, run.input_url)
         run.create_plan(_plan(run, job, source.identity, table, flow_run_id))
@@ -88,9 +91,12 @@ def open_frame_run(job: Job, table: pa.Table, *, folder: str) -> str:
         rows=table.num_rows,
         schema_digest=_table_digest(table),
     )
-    run = RunDir(_run_url(job, identity, None, folder))
-    if run.plan() is None:
-        run.prepare()
+    with _within_reach(HOME_VARIABLE, folder):
+        run = RunDir(_run_url(job, identity, None, folder))
+        is_new = run.plan() is None
+        if is_new:
+            run.prepare()
+    if is_new:
         job = job.model_copy(update={"output": storage.join(run.url, "output.parquet")})
         with moved_into_place(run.input_url) as file:
             pq.write_table(
@@ -291,15 +297,14 @@ def _plan(
 
 
 @contextlib.contextmanager
-def _output_within_reach(job: Job) -> Generator[None]:
-    """Call what goes wrong a fault of the output: it is the first that is done there."""
+def _within_reach(parameter: str, url: str) -> Generator[None]:
+    """Call what goes wrong a fault of the parameter: it is the first that is done there."""
     try:
         yield
     except BatchkitError:
         raise
     except Exception as error:  # the libraries of stores raise errors of their own
-        problem = f"{job.output} cannot be written: {error}."
-        raise ParameterError("output", problem) from error
+        raise ParameterError(parameter, f"{url} cannot be used: {error}.") from error
 
 
 def _check_output(job: Job, source: Source) -> None:

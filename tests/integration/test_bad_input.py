@@ -14,6 +14,7 @@ import pytest
 from batchkit_tasks import batch_dataframe, steps
 from batchkit_tasks.errors import (
     BatchkitError,
+    InputError,
     KeyRefusedError,
     MissingKeyError,
     SourceChangedError,
@@ -164,6 +165,33 @@ def test_a_source_that_changes_while_the_run_waits_stops_it(
     with pytest.raises(SourceChangedError, match=r"in\.parquet"):
         steps.submit_chunk(run, 0, credentials(sandbox.url))
     assert sandbox.ledger().batches() == []
+
+
+def test_an_output_that_cannot_be_written_is_named_before_anything_is_sent(
+    sandbox: Sandbox, source: Path
+) -> None:
+    output = source / "out.parquet"  # below a file
+
+    with pytest.raises(InputError, match=rf"^output: {output} cannot be used: "):
+        run_job(job(source, output, "{text}"), sandbox.url)
+
+    assert not sandbox.ledger().calls
+
+
+def test_a_home_of_frames_that_cannot_be_written_is_named(
+    sandbox: Sandbox, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BATCHKIT_HOME", str(source))
+
+    with pytest.raises(InputError, match=rf"^BATCHKIT_HOME: {source} cannot be used"):
+        batch_dataframe(
+            pd.DataFrame({"text": ["a"]}),
+            "{text}",
+            credentials=credentials(sandbox.url),
+            progress=False,
+        )
+
+    assert not sandbox.ledger().calls
 
 
 def test_a_frame_with_two_columns_of_one_name_is_refused(sandbox: Sandbox) -> None:

@@ -106,9 +106,7 @@ def test_an_output_in_a_bucket_that_is_not_there_is_named_and_makes_none(
     storage.write(f"{bucket}/in.csv", b"text\none\n")
     asked = job(f"{bucket}/in.csv", "s3://tabels/out.parquet", "{text}")
 
-    with pytest.raises(
-        ParameterError, match=r"output: s3://tabels/.* cannot be written"
-    ):
+    with pytest.raises(ParameterError, match=r"output: s3://tabels/.* cannot be used"):
         run_job(asked, sandbox.url)
 
     assert not fsspec.filesystem("s3").exists("tabels")
@@ -126,7 +124,7 @@ def test_a_store_out_of_reach_is_named(
 
     with pytest.raises(SourceError, match=rf"{far}: it cannot be opened: .+ connect"):
         run_job(job(far, tmp_path / "out.parquet", "{text}"), sandbox.url)
-    with pytest.raises(ParameterError, match=r"s3://tables/out.* cannot be written"):
+    with pytest.raises(ParameterError, match=r"s3://tables/out.* cannot be used"):
         run_job(job(here, "s3://tables/out.parquet", "{text}"), sandbox.url)
 
 
