@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from fsspec.config import conf
-from moto.server import ThreadedMotoServer
+from moto.moto_server.werkzeug_app import (
+    DomainDispatcherApplication,
+    create_backend_app,
+)
+from werkzeug.serving import make_server
 
 from batchkit_tasks.errors import ParameterError, SourceError
 from batchkit_tasks.ground import storage
@@ -37,11 +43,20 @@ ADVANCED = {"rows_per_batch": 1_200, "check_every_seconds": 0.1}
 @pytest.fixture(scope="module")
 def s3_options() -> Iterator[dict[str, str]]:
     """Give what reaches a server that speaks S3."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    _, port = server.get_host_and_port()
-    yield {"endpoint_url": f"http://127.0.0.1:{port}", "key": "key", "secret": "secret"}
-    server.stop()
+    s3, putting = DomainDispatcherApplication(create_backend_app), threading.Lock()
+
+    def application(environ: Any, start: Any) -> list[bytes]:
+        # As on S3, nothing comes between the look whether a file is there and the put.
+        with putting if environ["REQUEST_METHOD"] == "PUT" else nullcontext():
+            return [*s3(environ, start)]
+
+    server = make_server("127.0.0.1", 0, application, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, name="s3")
+    thread.start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    yield {"endpoint_url": address, "key": "key", "secret": "secret"}
+    server.shutdown()
+    thread.join()
 
 
 @pytest.fixture
