@@ -30,6 +30,9 @@ OBJECT_STORES: Final = frozenset(
 )
 """Protocols of stores that put a file whole by themselves and have no folders."""
 
+_NOT_THERE: Final = (FileNotFoundError, NotADirectoryError)
+"""There is no such file, nor can there be one below a file."""
+
 
 def filesystem(url: str, options: dict[str, Any] | None = None) -> tuple[Any, str]:
     """The filesystem of a path or URL, and the path on it."""
@@ -60,7 +63,7 @@ def read(url: str) -> bytes | None:
     fs, path = filesystem(url)
     try:
         return cast(bytes, fs.cat_file(path))
-    except (FileNotFoundError, NotADirectoryError):
+    except _NOT_THERE:
         return None
 
 
@@ -76,7 +79,7 @@ def read_all(urls: Sequence[str]) -> list[bytes | Exception | None]:
     paths = [filesystem(url)[1] for url in urls]
     everything = [None] * len(paths)
     found = fs.cat_ranges(paths, everything, everything, on_error="return")
-    return [None if isinstance(data, FileNotFoundError) else data for data in found]
+    return [None if isinstance(data, _NOT_THERE) else data for data in found]
 
 
 def exists(url: str) -> bool:
@@ -99,7 +102,7 @@ def names(url: str) -> list[str]:
             listed = [entry.name for entry in Path(path).iterdir()]
         else:
             listed = cast("list[str]", fs.ls(path, detail=False))
-    except (FileNotFoundError, NotADirectoryError):
+    except _NOT_THERE:
         return []
     found = (str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in listed)
     return sorted(n for n in found if not n.endswith(".tmp") and not n.startswith("."))

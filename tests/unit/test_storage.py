@@ -150,3 +150,6 @@ def test_many_files_are_read_at_once_whatever_their_names_look_like(
     if kind == "local":
         (folder_read,) = storage.read_all([folder])
         assert isinstance(folder_read, OSError)
+        below_a_file = storage.join(urls[2], "missing")
+        assert storage.read(below_a_file) is None
+        assert storage.read_all([below_a_file]) == [None]
